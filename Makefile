@@ -1,0 +1,68 @@
+# Makefile - an ordinary incremental build; ./build.sh is the front door and calls it.
+#
+#   make                     build/mod_mercure.so, build/brokerd
+#   make unit                build and run the tests of lib/ alone
+#   make SANITIZE=1 B=build/asan ...   the same with AddressSanitizer and UndefinedBehaviorSanitizer
+#
+# Flags come from apxs and pkg-config. Warnings are errors.
+
+B ?= build
+CC ?= gcc
+PKG := pkg-config
+
+DEPS := jansson lmdb libcrypto libidn2
+APR_CFLAGS := $(shell apr-1-config --cflags --cppflags --includes)
+APR_LIBS := $(shell apr-1-config --link-ld --libs)
+WARN := -Wall -Wextra -Wshadow -Werror
+CFLAGS ?= -O2 -g
+ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -fvisibility=hidden -fstack-protector-strong -fPIC -pthread -MMD -MP \
+	-Iinclude $(WARN) $(CFLAGS) $(APR_CFLAGS) $(shell $(PKG) --cflags $(DEPS) libzmq)
+LIBS := $(APR_LIBS) $(shell $(PKG) --libs $(DEPS)) -pthread
+ZMQ_LIBS := $(shell $(PKG) --libs libzmq)
+
+ifdef SANITIZE
+ALL_CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1
+LDFLAGS += -fsanitize=address,undefined
+endif
+
+LIB_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard lib/*.c))
+BROKERD_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard brokerd/*.c))
+MODULE_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard mod_mercure/*.c))
+UNIT_TESTS := $(patsubst test/unit/%.c,$(B)/test/unit/%,$(wildcard test/unit/test_*.c))
+
+.PHONY: all unit clean
+all: $(B)/brokerd $(B)/mod_mercure.so
+
+$(B)/lib/%.o: ALL_CFLAGS += -Wconversion
+$(B)/mod_mercure/%.o: ALL_CFLAGS += $(shell apxs -q CPPFLAGS 2>/dev/null) $(shell apxs -q EXTRA_CPPFLAGS 2>/dev/null) \
+	-isystem $(shell apxs -q INCLUDEDIR)
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(ALL_CFLAGS) -c $< -o $@
+
+$(B)/brokerd: $(BROKERD_OBJS) $(LIB_OBJS)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $(ZMQ_LIBS)
+
+$(B)/mod_mercure.so: $(MODULE_OBJS) $(LIB_OBJS)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -shared -o $@ $^ $(LIBS) $(ZMQ_LIBS) -lssl
+
+$(B)/test/unit/%: $(B)/test/unit/%.o $(LIB_OBJS)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+
+$(B)/bench-load: $(wildcard bench/load*.c) $(wildcard bench/load*.h)
+	@mkdir -p $(@D)
+	$(CC) -O2 -g $(WARN) -D_GNU_SOURCE -o $@ $(filter %.c,$^) $(shell $(PKG) --cflags --libs openssl) -lpthread
+
+unit: $(UNIT_TESTS)
+	@for test in $^; do ./$$test || exit 1; done
+
+clean:
+	rm -rf build
+
+.SECONDARY:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

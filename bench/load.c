@@ -1,0 +1,779 @@
+/*
+ * load.c - load client for a Mercure hub (or another SSE hub): options, the phases of a run,
+ * and the report. See load.h for the other parts.
+ *
+ * A run: sample the server, open the streams, sample it again, hold, publish, wait until all
+ * has arrived, sample, check, report. With --replay the updates are published before the
+ * streams are opened.
+ */
+#include "load.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+struct options opt = {
+    .threads = 1,
+    .connects = 256,
+    .publishers = 1,
+    .size = 100,
+    .topics = 1,
+    .topic_prefix = "https://bench.example/topic/",
+    .reconnect_delay_ms = 100,
+    .baseline_sends = 500000,
+    .timeout = 120,
+    .answer_timeout = 30,
+    .drain = 5,
+};
+atomic_bool stop_requested;
+
+/* Exit statuses */
+enum { EXIT_CLEAN = 0, EXIT_FAULTS = 1, EXIT_TIMEOUT = 2, EXIT_USAGE = 3 };
+
+struct run {
+    struct publish_result *published;
+    struct stream_result *received;
+    struct stream_totals totals;
+    struct baseline_result baseline;
+    struct sample idle, opened, start, end;
+    uint64_t began_ns;
+    uint64_t streams_held;
+    uint64_t deliveries_began_ns;
+    double client_cpu_start, client_cpu_end;
+    bool timed_out;
+    bool has_baseline;
+};
+
+/* ---- options ---- */
+
+static const char help[] =
+    "usage: bench-load --hub URL [options]\n"
+    "\n"
+    "where\n"
+    "  --hub URL               Mercure hub: subscribe at URL?match={topic}, publish at URL\n"
+    "  --subscribe-url TMPL    subscribe here instead; {topic} is replaced, percent-encoded\n"
+    "  --publish-url TMPL      publish here instead; {topic} is replaced, percent-encoded\n"
+    "  --publish-raw           the body is the data alone, not a form with topic= and data=\n"
+    "  --publish-fields TEXT   more form fields, such as private=on\n"
+    "  --token JWT             bearer token of the publishers (@FILE: read it from FILE)\n"
+    "  --subscriber-token JWT  bearer token of the subscribers (@FILE: read it from FILE)\n"
+    "  --header 'NAME: VALUE'  further header for all requests; may be repeated\n"
+    "  --ports A,B,...         spread the streams over these ports of the subscribe host\n"
+    "  --source-addresses N    connect from 127.0.0.1 to 127.0.0.N by turns\n"
+    "streams\n"
+    "  --streams N             streams to open (0)\n"
+    "  --threads N             threads that serve them (1)\n"
+    "  --connects N            connects in flight at once (256)\n"
+    "  --hold SECONDS          then keep them open so long before anything is published\n"
+    "  --reconnect             reopen a stream that ends, with the Last-Event-ID seen\n"
+    "  --reconnect-delay MS    ... after so long (100)\n"
+    "  --replay ID             publish first, then open the streams with Last-Event-ID: ID\n"
+    "                          (\"earliest\"; \"none\": without the header), measure catching up\n"
+    "updates\n"
+    "  --updates M             updates to publish in all (0)\n"
+    "  --duration SECONDS      stop publishing after so long; without --updates: no other bound\n"
+    "  --publishers P          publishers, each with one connection (1)\n"
+    "  --rate R                R updates a second in all, open loop; default: closed loop\n"
+    "  --size BYTES            length of the data; at least that of its mark, some 40 (100)\n"
+    "  --topics T              distinct topics; stream i subscribes to topic i mod T (1)\n"
+    "  --topic-prefix TEXT     the topics are TEXT0, TEXT1, ... (https://bench.example/topic/)\n"
+    "  --topic-mode MODE       roundrobin: publisher p's update k goes to topic (p+k) mod T\n"
+    "                          one: publisher p keeps to topic p mod T (roundrobin)\n"
+    "measures\n"
+    "  --pid PID               process of the server; may be repeated\n"
+    "  --pid-tree PID          process of the server with all its descendants; may be repeated\n"
+    "                          (memory per stream means something on a freshly started server\n"
+    "                          only; CPU is counted in ticks of 10 ms: let runs take seconds)\n"
+    "  --baseline-send         measure a bare loop of send() over as many loopback connections\n"
+    "                          (at least 1), after the run or alone, without --hub\n"
+    "  --baseline-sends N      ... so many sends in all (500000)\n"
+    "  --event-bytes N         ... of so many bytes (default: as measured, else size + 58)\n"
+    "  --drain SECONDS         give up waiting for deliveries after so long without one (5)\n"
+    "  --answer-timeout S      limit for one answer, from connect to head (30)\n"
+    "  --timeout SECONDS       limit for the whole run (120)\n"
+    "  --json                  one JSON object in place of lines \"name value unit\"\n"
+    "  --help                  this text\n"
+    "\n"
+    "Exit status: 0 all well; 1 updates lost, repeated or out of order, or streams or updates\n"
+    "refused, or streams ended; 2 out of time (what there is has been reported); 3 bad usage.\n";
+
+static void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+static void fail(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    fputs("bench-load: ", stderr);
+    vfprintf(stderr, format, args);
+    fputs("\n", stderr);
+    va_end(args);
+    exit(EXIT_USAGE);
+}
+
+static double parse_real(const char *name, const char *text)
+{
+    char *end;
+    double value = strtod(text, &end);
+
+    if (end == text || *end || !(value >= 0) || value > 1e9)
+        fail("--%s needs a number from 0 to 1e9, not \"%s\".", name, text);
+    return value;
+}
+
+static uint64_t parse_count(const char *name, const char *text, uint64_t least, uint64_t most)
+{
+    char *end;
+    unsigned long long value;
+
+    errno = 0;
+    value = strtoull(text, &end, 10);
+    if (errno || end == text || *end || *text == '-' || value < least || value > most)
+        fail("--%s needs a whole number from %llu to %llu, not \"%s\".", name, (unsigned long long)least,
+             (unsigned long long)most, text);
+    return value;
+}
+
+static void parse_token(const char *text, char **into)
+{
+    char token[32768];
+    FILE *file;
+    size_t len;
+
+    free(*into);
+    *into = NULL;
+    if (*text != '@') {
+        *into = strdup(text);
+        return;
+    }
+    file = fopen(text + 1, "re");
+    if (!file)
+        fail("cannot read the token file %s: %s.", text + 1, strerror(errno));
+    len = fread(token, 1, sizeof(token) - 1, file);
+    fclose(file);
+    token[len] = '\0';
+    token[strcspn(token, "\r\n")] = '\0';
+    *into = strdup(token);
+}
+
+static void parse_ports(const char *text)
+{
+    char *copy = strdup(text), *rest = copy, *word;
+
+    while ((word = strsep(&rest, ",")) != NULL) {
+        if (opt.port_count == MAX_PORTS)
+            fail("--ports takes at most %d ports.", MAX_PORTS);
+        opt.ports[opt.port_count++] = (uint16_t)parse_count("ports", word, 1, 65535);
+    }
+    free(copy);
+}
+
+static void parse_url(const char *name, const char *text, struct url *url)
+{
+    free(url->path);
+    if (!url_parse(text, url))
+        fail("--%s needs an http:// or https:// URL, not \"%s\".", name, text);
+}
+
+static void parse_hub(const char *text)
+{
+    struct bytes template = {0};
+
+    bytes_format(&template, "%s%cmatch={topic}", text, strchr(text, '?') ? '&' : '?');
+    if (!opt.have_hub)
+        parse_url("hub", template.data, &opt.subscribe);
+    if (!opt.have_publish)
+        parse_url("hub", text, &opt.publish);
+    opt.have_hub = opt.have_publish = true;
+    bytes_free(&template);
+}
+
+static void add_header(const char *text)
+{
+    size_t len = opt.headers ? strlen(opt.headers) : 0;
+
+    opt.headers = must_alloc(opt.headers, len + strlen(text) + 3);
+    sprintf(opt.headers + len, "%s\r\n", text);
+}
+
+static void add_pid(const char *name, pid_t *list, uint32_t *count, const char *text)
+{
+    if (*count == MAX_PIDS)
+        fail("--%s may be given %d times at most.", name, MAX_PIDS);
+    list[(*count)++] = (pid_t)parse_count(name, text, 1, INT32_MAX);
+}
+
+enum option_id {
+    OPT_HUB = 256, OPT_SUBSCRIBE_URL, OPT_PUBLISH_URL, OPT_PUBLISH_RAW, OPT_PUBLISH_FIELDS, OPT_TOKEN,
+    OPT_SUBSCRIBER_TOKEN, OPT_HEADER, OPT_PORTS, OPT_SOURCE_ADDRESSES, OPT_STREAMS, OPT_THREADS,
+    OPT_CONNECTS, OPT_HOLD, OPT_RECONNECT, OPT_RECONNECT_DELAY, OPT_REPLAY, OPT_UPDATES, OPT_DURATION,
+    OPT_PUBLISHERS, OPT_RATE, OPT_SIZE, OPT_TOPICS, OPT_TOPIC_PREFIX, OPT_TOPIC_MODE, OPT_PID,
+    OPT_PID_TREE, OPT_BASELINE_SEND, OPT_BASELINE_SENDS, OPT_EVENT_BYTES, OPT_DRAIN,
+    OPT_ANSWER_TIMEOUT, OPT_TIMEOUT, OPT_JSON, OPT_HELP
+};
+
+static const struct option long_options[] = {
+    {"hub", required_argument, NULL, OPT_HUB},
+    {"subscribe-url", required_argument, NULL, OPT_SUBSCRIBE_URL},
+    {"publish-url", required_argument, NULL, OPT_PUBLISH_URL},
+    {"publish-raw", no_argument, NULL, OPT_PUBLISH_RAW},
+    {"publish-fields", required_argument, NULL, OPT_PUBLISH_FIELDS},
+    {"token", required_argument, NULL, OPT_TOKEN},
+    {"subscriber-token", required_argument, NULL, OPT_SUBSCRIBER_TOKEN},
+    {"header", required_argument, NULL, OPT_HEADER},
+    {"ports", required_argument, NULL, OPT_PORTS},
+    {"source-addresses", required_argument, NULL, OPT_SOURCE_ADDRESSES},
+    {"streams", required_argument, NULL, OPT_STREAMS},
+    {"threads", required_argument, NULL, OPT_THREADS},
+    {"connects", required_argument, NULL, OPT_CONNECTS},
+    {"hold", required_argument, NULL, OPT_HOLD},
+    {"reconnect", no_argument, NULL, OPT_RECONNECT},
+    {"reconnect-delay", required_argument, NULL, OPT_RECONNECT_DELAY},
+    {"replay", required_argument, NULL, OPT_REPLAY},
+    {"updates", required_argument, NULL, OPT_UPDATES},
+    {"duration", required_argument, NULL, OPT_DURATION},
+    {"publishers", required_argument, NULL, OPT_PUBLISHERS},
+    {"rate", required_argument, NULL, OPT_RATE},
+    {"size", required_argument, NULL, OPT_SIZE},
+    {"topics", required_argument, NULL, OPT_TOPICS},
+    {"topic-prefix", required_argument, NULL, OPT_TOPIC_PREFIX},
+    {"topic-mode", required_argument, NULL, OPT_TOPIC_MODE},
+    {"pid", required_argument, NULL, OPT_PID},
+    {"pid-tree", required_argument, NULL, OPT_PID_TREE},
+    {"baseline-send", no_argument, NULL, OPT_BASELINE_SEND},
+    {"baseline-sends", required_argument, NULL, OPT_BASELINE_SENDS},
+    {"event-bytes", required_argument, NULL, OPT_EVENT_BYTES},
+    {"drain", required_argument, NULL, OPT_DRAIN},
+    {"answer-timeout", required_argument, NULL, OPT_ANSWER_TIMEOUT},
+    {"timeout", required_argument, NULL, OPT_TIMEOUT},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"help", no_argument, NULL, OPT_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+static void parse_topic_mode(const char *text)
+{
+    if (strcmp(text, "one") == 0)
+        opt.topic_mode = TOPIC_ONE;
+    else if (strcmp(text, "roundrobin") == 0)
+        opt.topic_mode = TOPIC_ROUNDROBIN;
+    else
+        fail("--topic-mode is \"one\" or \"roundrobin\", not \"%s\".", text);
+}
+
+static void parse_option(int id, const char *name, const char *arg)
+{
+    switch (id) {
+    case OPT_HUB: parse_hub(arg); break;
+    case OPT_SUBSCRIBE_URL: parse_url(name, arg, &opt.subscribe); opt.have_hub = true; break;
+    case OPT_PUBLISH_URL: parse_url(name, arg, &opt.publish); opt.have_publish = true; break;
+    case OPT_PUBLISH_RAW: opt.publish_raw = true; break;
+    case OPT_PUBLISH_FIELDS: opt.publish_fields = arg; break;
+    case OPT_TOKEN: parse_token(arg, &opt.publisher_token); break;
+    case OPT_SUBSCRIBER_TOKEN: parse_token(arg, &opt.subscriber_token); break;
+    case OPT_HEADER: add_header(arg); break;
+    case OPT_PORTS: parse_ports(arg); break;
+    case OPT_SOURCE_ADDRESSES: opt.source_addresses = (uint32_t)parse_count(name, arg, 0, 254); break;
+    case OPT_STREAMS: opt.streams = (uint32_t)parse_count(name, arg, 0, 1000000); break;
+    case OPT_THREADS: opt.threads = (uint32_t)parse_count(name, arg, 1, 64); break;
+    case OPT_CONNECTS: opt.connects = (uint32_t)parse_count(name, arg, 1, 1000000); break;
+    case OPT_HOLD: opt.hold = parse_real(name, arg); break;
+    case OPT_RECONNECT: opt.reconnect = true; break;
+    case OPT_RECONNECT_DELAY: opt.reconnect_delay_ms = (uint32_t)parse_count(name, arg, 0, 3600000); break;
+    case OPT_REPLAY: opt.replay = arg; break;
+    case OPT_UPDATES: opt.updates = parse_count(name, arg, 0, 1000000000); break;
+    case OPT_DURATION: opt.duration = parse_real(name, arg); break;
+    case OPT_PUBLISHERS: opt.publishers = (uint32_t)parse_count(name, arg, 1, 10000); break;
+    case OPT_RATE: opt.rate = parse_real(name, arg); break;
+    case OPT_SIZE: opt.size = (uint32_t)parse_count(name, arg, 0, 32 * 1024 * 1024); break;
+    case OPT_TOPICS: opt.topics = (uint32_t)parse_count(name, arg, 1, 1000000); break;
+    case OPT_TOPIC_PREFIX: opt.topic_prefix = arg; break;
+    case OPT_TOPIC_MODE: parse_topic_mode(arg); break;
+    case OPT_PID: add_pid(name, opt.pids, &opt.pid_count, arg); break;
+    case OPT_PID_TREE: add_pid(name, opt.trees, &opt.tree_count, arg); break;
+    case OPT_BASELINE_SEND: opt.baseline = true; break;
+    case OPT_BASELINE_SENDS: opt.baseline_sends = parse_count(name, arg, 1, 1000000000); break;
+    case OPT_EVENT_BYTES: opt.event_bytes = (uint32_t)parse_count(name, arg, 1, 32 * 1024 * 1024); break;
+    case OPT_DRAIN: opt.drain = parse_real(name, arg); break;
+    case OPT_ANSWER_TIMEOUT: opt.answer_timeout = parse_real(name, arg); break;
+    case OPT_TIMEOUT: opt.timeout = parse_real(name, arg); break;
+    case OPT_JSON: opt.json = true; break;
+    case OPT_HELP: fputs(help, stdout); exit(0);
+    default: fprintf(stderr, "bench-load: --help shows the options.\n"); exit(EXIT_USAGE);
+    }
+}
+
+static void check_options(void)
+{
+    struct rlimit limit;
+    uint64_t need = (uint64_t)opt.streams + opt.publishers + opt.threads + 32;
+
+    if (!opt.have_hub && !opt.have_publish && !opt.baseline)
+        fail("nothing to do: give --hub URL, or --baseline-send; --help shows the options.");
+    if (opt.streams && !opt.have_hub && !opt.baseline)
+        fail("--streams needs --hub or --subscribe-url.");
+    if ((opt.updates || opt.duration > 0) && !opt.have_publish)
+        fail("--updates and --duration need --hub or --publish-url.");
+    if (opt.replay && !opt.updates && !opt.duration)
+        fail("--replay needs --updates: what is to be replayed is published first.");
+    if (opt.rate > 0 && !opt.updates && !opt.duration)
+        fail("--rate needs --updates or --duration.");
+    if (strlen(opt.topic_prefix) > 480)
+        fail("--topic-prefix may have 480 bytes at most.");
+    if (opt.threads > opt.streams)
+        opt.threads = opt.streams ? opt.streams : 1;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+        if (need > limit.rlim_cur)
+            fail("%llu descriptors are needed, but this process may have %llu only (ulimit -n).",
+                 (unsigned long long)need, (unsigned long long)limit.rlim_cur);
+    }
+    if ((opt.have_hub && !url_resolve(&opt.subscribe)) || (opt.have_publish && !url_resolve(&opt.publish)))
+        exit(EXIT_USAGE);
+}
+
+static void parse_options(int argc, char **argv)
+{
+    int id, index = 0;
+
+    while ((id = getopt_long(argc, argv, "", long_options, &index)) != -1)
+        parse_option(id, id == '?' ? "" : long_options[index].name, optarg);
+    if (optind < argc)
+        fail("the argument \"%s\" is not understood; --help shows the options.", argv[optind]);
+    check_options();
+}
+
+/* ---- phases ---- */
+
+static void on_stop_signal(int signal_number)
+{
+    (void)signal_number;
+    atomic_store(&stop_requested, true);
+}
+
+/* The last resort, should anything hang in spite of all the limits. */
+static void on_alarm(int signal_number)
+{
+    static const char text[] = "bench-load: still running long after the time limit; giving up.\n";
+    ssize_t ignored = write(STDERR_FILENO, text, sizeof(text) - 1);
+
+    (void)signal_number;
+    (void)ignored;
+    _exit(EXIT_TIMEOUT);
+}
+
+static void prepare_process(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, on_stop_signal);
+    signal(SIGTERM, on_stop_signal);
+    signal(SIGALRM, on_alarm);
+    alarm((unsigned)opt.timeout + 30);
+    opt.run = (uint32_t)(now_ns() / 1000 ^ (uint64_t)getpid() << 16 ^ (uint64_t)time(NULL) << 8);
+    if (!opt.subscribe.tls && !opt.publish.tls)
+        return;
+    opt.tls = SSL_CTX_new(TLS_client_method());
+    if (!opt.tls)
+        fail("OpenSSL gives no client context.");
+    SSL_CTX_set_verify(opt.tls, SSL_VERIFY_NONE, NULL);
+    SSL_CTX_set_mode(opt.tls, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_options(opt.tls, SSL_OP_IGNORE_UNEXPECTED_EOF);
+    SSL_CTX_set_session_cache_mode(opt.tls, SSL_SESS_CACHE_OFF);
+}
+
+static void phase_open(struct run *run)
+{
+    sample_take(&run->idle, true);
+    if (!opt.have_hub || !opt.streams)
+        return;
+    if (opt.replay)
+        run->deliveries_began_ns = now_ns();
+    if (!streams_start())
+        exit(EXIT_USAGE);
+    while (streams_totals().settled < opt.streams && !time_is_up())
+        pause_ms(2);
+    if (opt.replay)
+        return;
+    pause_ms(200); /* let the server finish what the last stream gave it to do */
+    sample_take(&run->opened, true);
+}
+
+static void phase_hold(struct run *run)
+{
+    uint64_t until = now_ns() + (uint64_t)(opt.hold * 1e9);
+
+    while (now_ns() < until && !time_is_up())
+        pause_ms(20);
+    run->streams_held = streams_totals().open_now;
+}
+
+static void phase_publish(struct run *run)
+{
+    if (opt.updates || opt.duration > 0)
+        publish_run(run->published);
+}
+
+/* Until all has arrived or nothing more comes. */
+static void phase_drain(const struct run *run)
+{
+    uint64_t expected = streams_expected(run->published);
+    uint64_t quiet_since = now_ns(), seen = 0;
+
+    for (;;) {
+        uint64_t delivered = streams_totals().delivered;
+
+        if (delivered >= expected || time_is_up())
+            return;
+        if (delivered != seen) {
+            seen = delivered;
+            quiet_since = now_ns();
+        }
+        if (now_ns() - quiet_since > (uint64_t)(opt.drain * 1e9))
+            return;
+        pause_ms(2);
+    }
+}
+
+static void mark_start(struct run *run)
+{
+    sample_take(&run->start, false);
+    run->client_cpu_start = client_cpu_seconds();
+}
+
+static void mark_end(struct run *run)
+{
+    sample_take(&run->end, false);
+    run->client_cpu_end = client_cpu_seconds();
+}
+
+static void run_live(struct run *run)
+{
+    phase_open(run);
+    phase_hold(run);
+    mark_start(run);
+    phase_publish(run);
+    run->deliveries_began_ns = run->published->began_ns;
+    phase_drain(run);
+    mark_end(run);
+}
+
+static void run_replay(struct run *run)
+{
+    phase_publish(run);
+    pause_ms(200);
+    mark_start(run);
+    phase_open(run);
+    phase_drain(run);
+    mark_end(run);
+    sample_take(&run->opened, true);
+    phase_hold(run);
+}
+
+static void run_hub(struct run *run)
+{
+    if (!publish_prepare(run->published))
+        exit(EXIT_USAGE);
+    if (opt.replay)
+        run_replay(run);
+    else
+        run_live(run);
+    run->timed_out = time_is_up();
+    if (run->published->published)
+        pause_ms(200); /* whatever is delivered once too often comes now */
+    run->totals = streams_totals();
+    streams_stop();
+    streams_check(run->received, run->published);
+    /* With late stragglers the sum may have grown since. */
+    run->totals.delivered = streams_totals().delivered;
+    streams_free();
+}
+
+static void run_baseline(struct run *run)
+{
+    if (!opt.event_bytes && run->totals.delivered)
+        opt.event_bytes = (uint32_t)(run->received->body_bytes / run->totals.delivered);
+    if (!opt.event_bytes)
+        opt.event_bytes = opt.size + 58; /* "id: urn:uuid:...", "data: " and the ends of lines */
+    run->has_baseline = baseline_run(&run->baseline);
+    run->timed_out |= time_is_up();
+}
+
+/* ---- report ---- */
+
+static bool reported;
+
+static void report(const char *name, const char *unit, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void report(const char *name, const char *unit, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    if (opt.json)
+        printf("%s\n  \"%s\": ", reported ? "," : "{", name);
+    else
+        printf("%s ", name);
+    vprintf(format, args);
+    if (!opt.json)
+        printf(" %s\n", unit);
+    reported = true;
+    va_end(args);
+}
+
+static void report_count(const char *name, const char *unit, uint64_t value)
+{
+    report(name, unit, "%llu", (unsigned long long)value);
+}
+
+static void report_real(const char *name, const char *unit, double value)
+{
+    if (isfinite(value))
+        report(name, unit, "%.6g", value);
+}
+
+static double per(double amount, double of)
+{
+    return of > 0 ? amount / of : 0;
+}
+
+static void report_outcomes(const char *name, const char *unit, const uint64_t *outcomes)
+{
+    static const char *const own[] = {"0", "connect", "tls", "timeout", "closed", "malformed"};
+    uint64_t sum = 0;
+    char text[96];
+
+    for (int i = 0; i < OUTCOMES; i++)
+        sum += outcomes[i];
+    report_count(name, unit, sum);
+    for (int i = 0; i < OUTCOMES; i++) {
+        if (!outcomes[i])
+            continue;
+        if (i <= OUTCOME_MALFORMED)
+            snprintf(text, sizeof(text), "%s_%s", name, own[i]);
+        else
+            snprintf(text, sizeof(text), "%s_%d", name, i);
+        report_count(text, unit, outcomes[i]);
+    }
+}
+
+static void report_streams(const struct run *run)
+{
+    double seconds = 0;
+
+    if (run->totals.opened)
+        seconds = (double)(run->totals.last_open_ns - run->received->began_ns) / 1e9;
+    report_count("streams_open", "streams", run->totals.opened);
+    report_outcomes("streams_refused", "streams", run->received->refused);
+    report_real("open_seconds", "s", seconds);
+    report_real("streams_per_second", "1/s", per((double)run->totals.opened, seconds));
+    if (opt.hold > 0)
+        report_count("streams_held", "streams", run->streams_held);
+    report_count("streams_open_at_end", "streams", run->totals.open_now);
+    report_count("streams_ended", "streams", run->received->ended);
+    if (opt.reconnect) {
+        report_count("reconnects", "streams", run->received->reconnects);
+        report_count("reconnects_refused", "streams", run->received->reconnects_refused);
+    }
+}
+
+static void report_publishing(const struct publish_result *p)
+{
+    double seconds = (double)(p->ended_ns - p->began_ns) / 1e9;
+
+    report_count("published", "updates", p->published);
+    report_outcomes("publish_failed", "updates", p->outcomes);
+    if (opt.rate > 0)
+        report_count("publish_behind", "updates", p->behind);
+    report_real("publish_seconds", "s", seconds);
+    report_real("publishes_per_second", "1/s", per((double)p->published, seconds));
+    report_real("publish_latency_p50", "ms", histogram_ms(&p->latency, 0.5));
+    report_real("publish_latency_p99", "ms", histogram_ms(&p->latency, 0.99));
+    report_real("publish_latency_max", "ms", histogram_ms(&p->latency, 1));
+}
+
+static void report_deliveries(const struct run *run)
+{
+    const struct stream_result *r = run->received;
+    uint64_t delivered = run->totals.delivered;
+    double seconds = 0;
+
+    if (delivered && run->totals.last_delivery_ns > run->deliveries_began_ns)
+        seconds = (double)(run->totals.last_delivery_ns - run->deliveries_began_ns) / 1e9;
+    report_count("delivered", "events", delivered);
+    report_count("expected", "events", r->expected);
+    report_count("lost", "events", r->lost);
+    report_count("repeated", "events", r->repeated);
+    report_count("disordered", "events", r->disordered);
+    report_count("misrouted", "events", r->misrouted);
+    report_count("foreign", "events", r->foreign);
+    report_count("order_disagrees", "streams", r->order_disagrees);
+    if (delivered + r->lost > r->expected)
+        report_count("delivered_unacknowledged", "events", delivered + r->lost - r->expected);
+    report_real("delivery_seconds", "s", seconds);
+    report_real(opt.replay ? "replay_events_per_second" : "deliveries_per_second", "1/s",
+                per((double)delivered, seconds));
+    report_real("bytes_per_delivery", "bytes", per((double)r->body_bytes, (double)delivered));
+    if (opt.replay)
+        return;
+    report_real("delivery_latency_p50", "ms", histogram_ms(&r->latency, 0.5));
+    report_real("delivery_latency_p90", "ms", histogram_ms(&r->latency, 0.9));
+    report_real("delivery_latency_p99", "ms", histogram_ms(&r->latency, 0.99));
+    report_real("delivery_latency_max", "ms", histogram_ms(&r->latency, 1));
+}
+
+static void report_pid(pid_t pid, const char *name, const char *unit, double value)
+{
+    char text[96];
+
+    snprintf(text, sizeof(text), "pid_%d_%s", (int)pid, name);
+    report(text, unit, "%.12g", value);
+}
+
+static void report_processes(const struct run *run)
+{
+    static const struct process_sample none;
+
+    for (uint32_t i = 0; i < run->end.count; i++) {
+        const struct process_sample *end = &run->end.processes[i];
+        const struct process_sample *start = sample_find(&run->start, end->pid);
+        const struct process_sample *idle = sample_find(&run->idle, end->pid);
+        const struct process_sample *opened = sample_find(&run->opened, end->pid);
+        pid_t pid = end->pid;
+
+        start = start ? start : &none;
+        idle = idle ? idle : &none;
+        report_pid(pid, "cpu_user", "s", end->user - start->user);
+        report_pid(pid, "cpu_system", "s", end->system - start->system);
+        report_pid(pid, "rss_before", "bytes", (double)idle->rss);
+        report_pid(pid, "pss_before", "bytes", (double)idle->pss);
+        report_pid(pid, "private_dirty_before", "bytes", (double)idle->private_dirty);
+        if (!opened)
+            continue;
+        report_pid(pid, "rss_after", "bytes", (double)opened->rss);
+        report_pid(pid, "pss_after", "bytes", (double)opened->pss);
+        report_pid(pid, "private_dirty_after", "bytes", (double)opened->private_dirty);
+    }
+}
+
+/* RSS counts what processes share once for each of them; PSS and private memory do not. */
+static void report_memory(const struct run *run)
+{
+    double rss = 0, pss = 0, dirty = 0, streams = (double)run->totals.opened;
+
+    for (uint32_t i = 0; i < run->opened.count; i++) {
+        rss += (double)run->opened.processes[i].rss;
+        pss += (double)run->opened.processes[i].pss;
+        dirty += (double)run->opened.processes[i].private_dirty;
+    }
+    for (uint32_t i = 0; i < run->idle.count; i++) {
+        rss -= (double)run->idle.processes[i].rss;
+        pss -= (double)run->idle.processes[i].pss;
+        dirty -= (double)run->idle.processes[i].private_dirty;
+    }
+    report_real("memory_per_stream_bytes", "bytes", pss / streams);
+    report_real("memory_per_stream_rss_bytes", "bytes", rss / streams);
+    report_real("memory_per_stream_private_dirty_bytes", "bytes", dirty / streams);
+}
+
+static void report_server(const struct run *run)
+{
+    double cpu = sample_cpu(&run->start, &run->end);
+    double per_delivery = per(cpu * 1e6, (double)run->totals.delivered);
+    double per_send = per(run->baseline.cpu_seconds * 1e6, (double)run->baseline.sends);
+
+    report_processes(run);
+    report_real("server_cpu_seconds", "s", cpu);
+    if (run->totals.delivered)
+        report_real("cpu_per_delivery_us", "us", per_delivery);
+    if (run->published->published && !opt.replay)
+        report_real("cpu_per_publish_us", "us", cpu * 1e6 / (double)run->published->published);
+    if (run->totals.opened && run->opened.count)
+        report_memory(run);
+    if (run->totals.delivered && run->has_baseline && per_send > 0)
+        report_real("cpu_per_delivery_over_baseline", "ratio", per_delivery / per_send);
+}
+
+static void report_baseline(const struct baseline_result *b)
+{
+    report_count("baseline_connections", "connections", b->connections);
+    report_count("baseline_event_bytes", "bytes", b->bytes);
+    report_count("baseline_sends", "sends", b->sends);
+    report_count("baseline_waits", "sends", b->waits);
+    report_real("baseline_sends_per_second", "1/s", per((double)b->sends, b->elapsed));
+    report_real("baseline_cpu_per_send_us", "us", per(b->cpu_seconds * 1e6, (double)b->sends));
+}
+
+static void report_run(const struct run *run)
+{
+    if (opt.have_hub || opt.have_publish) {
+        report_streams(run);
+        report_publishing(run->published);
+        report_deliveries(run);
+    }
+    if (run->has_baseline)
+        report_baseline(&run->baseline);
+    if (opt.pid_count || opt.tree_count)
+        report_server(run);
+    report_real("elapsed", "s", (double)(now_ns() - run->began_ns) / 1e9);
+    report_real("client_cpu_seconds", "s", client_cpu_seconds());
+    report_real("client_cpu_publish_seconds", "s", run->client_cpu_end - run->client_cpu_start);
+    report_count("timed_out", "flag", run->timed_out);
+    if (opt.json)
+        puts("\n}");
+}
+
+static int verdict(const struct run *run)
+{
+    const struct stream_result *r = run->received;
+    uint64_t faults = r->lost + r->repeated + r->disordered + r->misrouted + r->order_disagrees;
+    uint64_t asked = opt.have_hub ? opt.streams : 0;
+
+    if (run->timed_out) {
+        fprintf(stderr, "bench-load: stopped after %.1f s, before the run was complete.\n",
+                (double)(now_ns() - run->began_ns) / 1e9);
+        return EXIT_TIMEOUT;
+    }
+    faults += asked - run->totals.opened;
+    faults += run->published->failed;
+    faults += opt.reconnect ? 0 : r->ended;
+    faults += opt.baseline && !run->has_baseline;
+    return faults ? EXIT_FAULTS : EXIT_CLEAN;
+}
+
+int main(int argc, char **argv)
+{
+    static struct publish_result published;
+    static struct stream_result received;
+    static struct run run = {.published = &published, .received = &received};
+    int status;
+
+    run.began_ns = now_ns();
+    parse_options(argc, argv);
+    opt.deadline_ns = run.began_ns + (uint64_t)(opt.timeout * 1e9);
+    prepare_process();
+    if (opt.have_hub || opt.have_publish)
+        run_hub(&run);
+    if (opt.baseline)
+        run_baseline(&run);
+    report_run(&run);
+    status = verdict(&run);
+    publish_free(&published);
+    SSL_CTX_free(opt.tls);
+    free(opt.subscribe.path);
+    free(opt.publish.path);
+    free(opt.headers);
+    free(opt.publisher_token);
+    free(opt.subscriber_token);
+    return status;
+}

@@ -1,0 +1,13 @@
+/* limits.h - the documented constants of PROTOCOL 9. The body limit is a directive (MercureMaxBody). */
+#ifndef MERCURE_LIMITS_H
+#define MERCURE_LIMITS_H
+
+#define MERCURE_MAX_TOPICS        1000  /* topics an update */
+#define MERCURE_MAX_MATCHERS      100   /* matchers a subscription request */
+#define MERCURE_MAX_DETAILS       100   /* authorization details a token */
+#define MERCURE_MAX_DETAIL_TOPICS 100   /* topics summed over a token's details */
+#define MERCURE_MAX_VALUE         4096  /* bytes of a topic, a matcher, an id, a type or a retry */
+#define MERCURE_MAX_TOKEN         16384 /* bytes of a token */
+#define MERCURE_MAX_HUB_NAME      255   /* bytes of a hub's name */
+
+#endif

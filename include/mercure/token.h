@@ -1,0 +1,79 @@
+/* token.h - verifying JWT access tokens (RFC 9068, RFC 7515, RFC 8725; PROTOCOL 5).
+ *
+ * All signatures are checked by OpenSSL. libjwt 1.10 cannot serve here: it refuses any `typ` but "JWT", while an access
+ * token's is "at+jwt", and it knows neither PS* nor EdDSA.
+ */
+#ifndef MERCURE_TOKEN_H
+#define MERCURE_TOKEN_H
+
+#include <stdint.h>
+
+#include "mercure/claims.h"
+#include "mercure/error.h"
+#include "mercure/str.h"
+
+typedef enum {
+    MERCURE_HS256,
+    MERCURE_HS384,
+    MERCURE_HS512,
+    MERCURE_RS256,
+    MERCURE_RS384,
+    MERCURE_RS512,
+    MERCURE_PS256,
+    MERCURE_PS384,
+    MERCURE_PS512,
+    MERCURE_ES256,
+    MERCURE_ES384,
+    MERCURE_ES512,
+    MERCURE_EDDSA, /* Ed25519 */
+    MERCURE_ALGORITHMS
+} mercure_algorithm;
+
+#define MERCURE_ALGORITHM_BIT(algorithm) (1u << (algorithm))
+
+/* A list of algorithm names, separated by commas, as a set of bits. MERCURE_INVALID names the unknown one. */
+mercure_status mercure_algorithms_parse(mercure_str names, unsigned *set, mercure_error *err);
+
+/* A verification key. */
+typedef struct mercure_key mercure_key;
+
+/* Make a key for a set of algorithms.
+ *
+ * bytes       an HMAC secret, raw, when the set holds HS* only; else a PEM public key or certificate
+ * algorithms  all of one kind: a secret is never a public key, and a key of one kind verifies nothing of another
+ *
+ * Returns MERCURE_OK, the key to be freed by mercure_key_free(); MERCURE_INVALID with a sentence that says what would
+ * be right: an HMAC secret shorter than its hash (RFC 7518, 3.2) or that is a PEM file, a curve that does not fit, an
+ * RSA key below 2048 bits, a private key.
+ */
+mercure_status mercure_key_make(mercure_str bytes, unsigned algorithms, mercure_key **key, mercure_error *err);
+void mercure_key_free(mercure_key *key);
+
+#define MERCURE_ROLE_PUBLISHER  1u
+#define MERCURE_ROLE_SUBSCRIBER 2u
+
+/* Who is trusted, for what. */
+typedef struct {
+    const char *iss;
+    unsigned roles;
+    unsigned algorithms;
+    const mercure_key *key;
+} mercure_issuer;
+
+typedef struct {
+    const mercure_issuer *issuers;
+    size_t issuer_count;
+    const char *audience; /* the hub's resource identifier */
+} mercure_trust;
+
+/* Verify a token for a role and compile what it grants.
+ *
+ * now   seconds since 1970
+ *
+ * Returns MERCURE_OK, with one reference in `grants`; MERCURE_INVALID with the reason, which quotes nothing of the
+ * token but its `alg`, `typ` and `iss`; MERCURE_SYSTEM without memory.
+ */
+mercure_status mercure_token_verify(mercure_str token, const mercure_trust *trust, unsigned role, int64_t now,
+                                    mercure_grants **grants, mercure_error *err);
+
+#endif

@@ -1,0 +1,226 @@
+/* claims.c - see claims.h. The strings of a token's matchers are copied: the JSON may go as soon as the grants are made. */
+#include "mercure/claims.h"
+#include "mercure/limits.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#define DETAIL_TYPE "https://mercure.rocks/authorization-detail"
+
+typedef struct {
+    mercure_matcher *matchers;
+    size_t count;
+} matcher_set;
+
+struct mercure_grants {
+    atomic_uint references;
+    int64_t expires;
+    matcher_set publish;
+    matcher_set subscribe;
+};
+
+static void free_set(matcher_set *set)
+{
+    size_t i;
+
+    for (i = 0; i < set->count; i++) {
+        free((void *)set->matchers[i].pattern.data);
+    }
+    free(set->matchers);
+}
+
+static bool add_matcher(matcher_set *set, const mercure_matcher *matcher)
+{
+    mercure_matcher *matchers = realloc(set->matchers, (set->count + 1) * sizeof(*matchers));
+    char *pattern;
+
+    if (matchers == NULL) {
+        return false;
+    }
+    set->matchers = matchers;
+    pattern = malloc(matcher->pattern.len);
+    if (pattern == NULL) {
+        return false;
+    }
+    memcpy(pattern, matcher->pattern.data, matcher->pattern.len);
+    matchers[set->count] = (mercure_matcher){matcher->kind, {pattern, matcher->pattern.len}};
+    set->count++;
+    return true;
+}
+
+static mercure_str json_str(const json_t *string)
+{
+    return (mercure_str){json_string_value(string), json_string_length(string)};
+}
+
+/* Which of our actions does a detail name? */
+static mercure_status read_actions(const json_t *detail, bool *publish, bool *subscribe, mercure_error *err)
+{
+    const json_t *actions = json_object_get(detail, "actions"), *action;
+    size_t i;
+
+    if (!json_is_array(actions) || json_array_size(actions) == 0) {
+        return mercure_fail(err, MERCURE_INVALID, "an authorization detail without an array of actions");
+    }
+    json_array_foreach(actions, i, action) {
+        if (!json_is_string(action)) {
+            return mercure_fail(err, MERCURE_INVALID, "an authorization detail with an action that is no string");
+        }
+        *publish = *publish || mercure_str_is(json_str(action), "publish");
+        *subscribe = *subscribe || mercure_str_is(json_str(action), "subscribe");
+    }
+    return MERCURE_OK;
+}
+
+static mercure_status read_matcher(const json_t *topic, mercure_matcher *matcher, mercure_error *err)
+{
+    const json_t *match = json_object_get(topic, "match");
+    const json_t *type = json_object_get(topic, "match_type");
+
+    if (!json_is_object(topic) || !json_is_string(match)) {
+        return mercure_fail(err, MERCURE_INVALID, "an authorization detail with a topic that is no object with match");
+    }
+    if (type != NULL && !json_is_string(type)) {
+        return mercure_fail(err, MERCURE_INVALID, "an authorization detail whose match_type is no string");
+    }
+    return mercure_matcher_make(type != NULL ? json_str(type) : mercure_str_of("exact"), json_str(match), matcher, err);
+}
+
+static mercure_status read_detail(mercure_grants *grants, const json_t *detail, size_t *topics_seen,
+                                  mercure_error *err)
+{
+    const json_t *topics = json_object_get(detail, "topics"), *topic;
+    const json_t *payload = json_object_get(detail, "payload");
+    bool publish = false, subscribe = false;
+    mercure_status status = read_actions(detail, &publish, &subscribe, err);
+    size_t i;
+
+    if (status != MERCURE_OK) {
+        return status;
+    }
+    if (payload != NULL && !json_is_object(payload)) {
+        return mercure_fail(err, MERCURE_INVALID, "an authorization detail whose payload is no object");
+    }
+    if (!json_is_array(topics) || json_array_size(topics) == 0) {
+        return mercure_fail(err, MERCURE_INVALID, "an authorization detail without an array of topics");
+    }
+    *topics_seen += json_array_size(topics);
+    if (*topics_seen > MERCURE_MAX_DETAIL_TOPICS) {
+        return mercure_fail(err, MERCURE_INVALID, "more than %d topics in the authorization details",
+                            MERCURE_MAX_DETAIL_TOPICS);
+    }
+    json_array_foreach(topics, i, topic) {
+        mercure_matcher matcher;
+        status = read_matcher(topic, &matcher, err);
+        if (status != MERCURE_OK) {
+            return MERCURE_INVALID;
+        }
+        if ((publish && !add_matcher(&grants->publish, &matcher)) ||
+            (subscribe && !add_matcher(&grants->subscribe, &matcher))) {
+            return mercure_fail(err, MERCURE_SYSTEM, "no memory for a token's grants");
+        }
+    }
+    return MERCURE_OK;
+}
+
+static mercure_status read_details(mercure_grants *grants, json_t *claims, mercure_error *err)
+{
+    const json_t *details = json_object_get(claims, "authorization_details"), *detail;
+    size_t ours = 0, topics = 0, i;
+
+    if (details == NULL) {
+        return MERCURE_OK;
+    }
+    if (!json_is_array(details)) {
+        return mercure_fail(err, MERCURE_INVALID, "authorization_details is no array");
+    }
+    json_array_foreach(details, i, detail) {
+        const json_t *type = json_object_get(detail, "type");
+        mercure_status status;
+
+        if (!json_is_string(type)) {
+            return mercure_fail(err, MERCURE_INVALID, "an authorization detail without a type");
+        }
+        if (!mercure_str_is(json_str(type), DETAIL_TYPE)) {
+            continue;
+        }
+        if (++ours > MERCURE_MAX_DETAILS) {
+            return mercure_fail(err, MERCURE_INVALID, "more than %d authorization details", MERCURE_MAX_DETAILS);
+        }
+        status = read_detail(grants, detail, &topics, err);
+        if (status != MERCURE_OK) {
+            return status;
+        }
+    }
+    return MERCURE_OK;
+}
+
+mercure_status mercure_grants_make(json_t *claims, int64_t expires, mercure_grants **result, mercure_error *err)
+{
+    mercure_grants *grants = calloc(1, sizeof(*grants));
+    mercure_status status;
+
+    if (grants == NULL) {
+        return mercure_fail(err, MERCURE_SYSTEM, "no memory for a token's grants");
+    }
+    atomic_init(&grants->references, 1);
+    grants->expires = expires;
+    status = read_details(grants, claims, err);
+    if (status != MERCURE_OK) {
+        mercure_grants_release(grants);
+        return status;
+    }
+    *result = grants;
+    return MERCURE_OK;
+}
+
+mercure_grants *mercure_grants_hold(mercure_grants *grants)
+{
+    atomic_fetch_add_explicit(&grants->references, 1, memory_order_relaxed);
+    return grants;
+}
+
+void mercure_grants_release(mercure_grants *grants)
+{
+    if (grants == NULL || atomic_fetch_sub_explicit(&grants->references, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    free_set(&grants->publish);
+    free_set(&grants->subscribe);
+    free(grants);
+}
+
+int64_t mercure_grants_expires(const mercure_grants *grants)
+{
+    return grants->expires;
+}
+
+static bool set_matches(const matcher_set *set, mercure_str topic)
+{
+    size_t i;
+
+    for (i = 0; i < set->count; i++) {
+        if (mercure_matcher_matches(&set->matchers[i], topic)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool mercure_grants_may_publish(const mercure_grants *grants, mercure_str topic)
+{
+    return set_matches(&grants->publish, topic);
+}
+
+bool mercure_grants_may_read(const mercure_grants *grants, const mercure_record *record)
+{
+    mercure_str topic;
+    size_t at = 0;
+
+    while (grants != NULL && mercure_record_topic(record, &at, &topic)) {
+        if (set_matches(&grants->subscribe, topic)) {
+            return true;
+        }
+    }
+    return false;
+}

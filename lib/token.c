@@ -1,0 +1,268 @@
+/* token.c - see token.h. The order of the checks: form, header, issuer and key, signature, then the claims. */
+#include "mercure/token.h"
+#include "mercure/limits.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#include "key.h"
+
+#define LEEWAY_SECONDS 30 /* for `nbf`; `exp` has none: no stream outlives it */
+
+/* The three parts of a JWS in compact form (RFC 7515, 3.1), still encoded. */
+typedef struct {
+    mercure_str header, payload, signature;
+    mercure_str signed_part; /* header and payload with the dot between */
+} jws;
+
+static bool split(mercure_str token, jws *parts)
+{
+    const char *end = token.data + token.len;
+    const char *dot = memchr(token.data, '.', token.len);
+    const char *second = dot != NULL ? memchr(dot + 1, '.', (size_t)(end - dot - 1)) : NULL;
+
+    if (second == NULL || memchr(second + 1, '.', (size_t)(end - second - 1)) != NULL) {
+        return false;
+    }
+    parts->header = (mercure_str){token.data, (size_t)(dot - token.data)};
+    parts->payload = (mercure_str){dot + 1, (size_t)(second - dot - 1)};
+    parts->signature = (mercure_str){second + 1, (size_t)(end - second - 1)};
+    parts->signed_part = (mercure_str){token.data, (size_t)(second - token.data)};
+    return true;
+}
+
+static int base64url_digit(char c)
+{
+    if (c >= 'A' && c <= 'Z') {
+        return c - 'A';
+    }
+    if (c >= 'a' && c <= 'z') {
+        return c - 'a' + 26;
+    }
+    if (c >= '0' && c <= '9') {
+        return c - '0' + 52;
+    }
+    if (c == '-') {
+        return 62;
+    }
+    return c == '_' ? 63 : -1;
+}
+
+/* Decode base64url without padding (RFC 7515, 2) into `out`, which has room for `in.len` bytes. Strict: no other
+ * character, no set bits past the end.
+ */
+static bool base64url_decode(mercure_str in, unsigned char *out, size_t *len)
+{
+    unsigned bits = 0, count = 0;
+    size_t i;
+
+    *len = 0;
+    if (in.len % 4 == 1) {
+        return false;
+    }
+    for (i = 0; i < in.len; i++) {
+        int digit = base64url_digit(in.data[i]);
+        if (digit < 0) {
+            return false;
+        }
+        bits = (bits << 6 | (unsigned)digit) & 0xFFFFu;
+        count += 6;
+        if (count >= 8) {
+            count -= 8;
+            out[(*len)++] = (unsigned char)(bits >> count);
+        }
+    }
+    return (bits & ((1u << count) - 1)) == 0;
+}
+
+/* One part as a JSON object, to be released with json_decref(); NULL when it is none. */
+static json_t *decode_json(mercure_str part)
+{
+    unsigned char *raw = malloc(part.len + 1);
+    json_t *json = NULL;
+    size_t len;
+
+    if (raw != NULL && base64url_decode(part, raw, &len)) {
+        json = json_loadb((const char *)raw, len, JSON_REJECT_DUPLICATES, NULL);
+    }
+    free(raw);
+    if (json != NULL && !json_is_object(json)) {
+        json_decref(json);
+        json = NULL;
+    }
+    return json;
+}
+
+/* A string of the token for a log line: short, and harmless there. */
+typedef struct {
+    char text[64];
+} quoted;
+
+static quoted quote(const json_t *string)
+{
+    const char *value = json_is_string(string) ? json_string_value(string) : "(none)";
+    quoted out;
+    size_t i;
+
+    for (i = 0; i < sizeof(out.text) - 1 && value[i] != '\0'; i++) {
+        out.text[i] = value[i] >= 0x20 && value[i] < 0x7F ? value[i] : '?';
+    }
+    out.text[i] = '\0';
+    return out;
+}
+
+static mercure_status check_header(json_t *header, mercure_algorithm *algorithm, mercure_error *err)
+{
+    const json_t *alg = json_object_get(header, "alg"), *typ = json_object_get(header, "typ");
+    const char *type = json_is_string(typ) ? json_string_value(typ) : "";
+
+    if (!json_is_string(alg) ||
+        !key_algorithm((mercure_str){json_string_value(alg), json_string_length(alg)}, algorithm)) {
+        return mercure_fail(err, MERCURE_INVALID, "the token's alg is %s, which is not supported", quote(alg).text);
+    }
+    if (strncasecmp(type, "application/", 12) == 0) {
+        type += 12;
+    }
+    if (strcasecmp(type, "at+jwt") != 0) {
+        return mercure_fail(err, MERCURE_INVALID, "the token's typ is %s: an access token's is at+jwt", quote(typ).text);
+    }
+    if (json_object_get(header, "crit") != NULL) {
+        return mercure_fail(err, MERCURE_INVALID, "the token's header has critical extensions (crit)");
+    }
+    return MERCURE_OK;
+}
+
+/* Find an issuer of this name, for this role and algorithm, whose key verifies the signature. */
+static mercure_status check_signature(const jws *parts, const json_t *iss, mercure_algorithm algorithm,
+                                      const mercure_trust *trust, unsigned role, mercure_error *err)
+{
+    unsigned char *signature = malloc(parts->signature.len + 1);
+    bool known = false, allowed = false, good = false;
+    size_t len = 0, i;
+
+    if (signature == NULL) {
+        return mercure_fail(err, MERCURE_SYSTEM, "no memory to verify a token");
+    }
+    if (!base64url_decode(parts->signature, signature, &len) || len == 0) {
+        free(signature);
+        return mercure_fail(err, MERCURE_INVALID, "the token's signature is not base64url");
+    }
+    for (i = 0; i < trust->issuer_count && !good; i++) {
+        const mercure_issuer *issuer = &trust->issuers[i];
+        if (!json_is_string(iss) || json_string_length(iss) != strlen(issuer->iss) ||
+            strcmp(json_string_value(iss), issuer->iss) != 0 || !(issuer->roles & role)) {
+            continue;
+        }
+        known = true;
+        if (!(issuer->algorithms & MERCURE_ALGORITHM_BIT(algorithm))) {
+            continue;
+        }
+        allowed = true;
+        good = key_verify(issuer->key, algorithm, parts->signed_part, (mercure_str){(char *)signature, len});
+    }
+    free(signature);
+    if (good) {
+        return MERCURE_OK;
+    }
+    if (!known) {
+        return mercure_fail(err, MERCURE_INVALID, "the token's iss is %s: no MercureIssuer of that name for a %s",
+                            quote(iss).text, role == MERCURE_ROLE_PUBLISHER ? "publisher" : "subscriber");
+    }
+    if (!allowed) {
+        return mercure_fail(err, MERCURE_INVALID, "the token's alg is not among those of MercureIssuer %s",
+                            quote(iss).text);
+    }
+    return mercure_fail(err, MERCURE_INVALID, "the token's signature does not verify with any key of MercureIssuer %s",
+                        quote(iss).text);
+}
+
+static bool audience_holds(const json_t *aud, const char *wanted)
+{
+    const json_t *one;
+    size_t i;
+
+    if (json_is_string(aud)) {
+        return mercure_str_is((mercure_str){json_string_value(aud), json_string_length(aud)}, wanted);
+    }
+    json_array_foreach(aud, i, one) {
+        if (json_is_string(one) && mercure_str_is((mercure_str){json_string_value(one), json_string_length(one)}, wanted)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static mercure_status check_claims(json_t *claims, const mercure_trust *trust, int64_t now, int64_t *expires,
+                                   mercure_error *err)
+{
+    const json_t *exp = json_object_get(claims, "exp"), *nbf = json_object_get(claims, "nbf");
+    const double latest = 253402300799.0; /* the end of the year 9999 */
+
+    *expires = 0;
+
+    if (!audience_holds(json_object_get(claims, "aud"), trust->audience)) {
+        return mercure_fail(err, MERCURE_INVALID, "the token's aud does not hold this hub's resource identifier %.120s",
+                            trust->audience);
+    }
+    if (!json_is_number(exp)) {
+        return mercure_fail(err, MERCURE_INVALID, "the token has no exp");
+    }
+    if (json_number_value(exp) <= (double)now) {
+        return mercure_fail(err, MERCURE_INVALID, "the token has expired");
+    }
+    *expires = (int64_t)(json_number_value(exp) < latest ? json_number_value(exp) : latest);
+    if (nbf != NULL && (!json_is_number(nbf) || json_number_value(nbf) > (double)(now + LEEWAY_SECONDS))) {
+        return mercure_fail(err, MERCURE_INVALID, "the token is not valid yet (nbf)");
+    }
+    return MERCURE_OK;
+}
+
+static mercure_status verify_parts(const jws *parts, json_t *header, json_t *claims, const mercure_trust *trust,
+                                   unsigned role, int64_t now, mercure_grants **grants, mercure_error *err)
+{
+    mercure_algorithm algorithm;
+    mercure_status status;
+    int64_t expires;
+
+    if (header == NULL) {
+        return mercure_fail(err, MERCURE_INVALID, "the token's header is not a JSON object");
+    }
+    if ((status = check_header(header, &algorithm, err)) != MERCURE_OK) {
+        return status;
+    }
+    if (claims == NULL) {
+        return mercure_fail(err, MERCURE_INVALID, "the token's payload is not a JSON object");
+    }
+    status = check_signature(parts, json_object_get(claims, "iss"), algorithm, trust, role, err);
+    if (status != MERCURE_OK) {
+        return status;
+    }
+    status = check_claims(claims, trust, now, &expires, err);
+    if (status != MERCURE_OK) {
+        return status;
+    }
+    return mercure_grants_make(claims, expires, grants, err);
+}
+
+mercure_status mercure_token_verify(mercure_str token, const mercure_trust *trust, unsigned role, int64_t now,
+                                    mercure_grants **grants, mercure_error *err)
+{
+    json_t *header, *claims;
+    mercure_status status;
+    jws parts;
+
+    if (token.len > MERCURE_MAX_TOKEN) {
+        return mercure_fail(err, MERCURE_INVALID, "a token of %zu bytes, at most %d are allowed", token.len,
+                            MERCURE_MAX_TOKEN);
+    }
+    if (!split(token, &parts)) {
+        return mercure_fail(err, MERCURE_INVALID, "the token is not a JWT: it has not three parts");
+    }
+    header = decode_json(parts.header);
+    claims = decode_json(parts.payload);
+    status = verify_parts(&parts, header, claims, trust, role, now, grants, err);
+    json_decref(header);
+    json_decref(claims);
+    return status;
+}

@@ -1,0 +1,743 @@
+/* config.c - each directive a small setter that checks its value and says what it wanted.
+ *
+ * Tenants write .htaccess files, so what stands there is hostile input: a tenant's hub name is kept in the space of its
+ * virtual host, its limits can only tighten those of the administrator, and the files it names must be its own.
+ */
+#include "config.h"
+
+#include <apr_lib.h>
+#include <apr_strings.h>
+#include <apr_uri.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "mercure/limits.h"
+
+APLOG_USE_MODULE(mercure);
+
+#define DEFAULT_HUB_PATH  "/.well-known/mercure"
+#define DEFAULT_STATE_DIR "/var/lib/mercure"
+#define DEFAULT_COOKIE    "__Secure-mercure_access_token"
+#define DEFAULT_MAX_BODY  (1 << 20)
+#define KEY_FILE_MAX      65536
+
+#ifndef MERCURE_BROKERD
+#define MERCURE_BROKERD "/usr/local/sbin/brokerd"
+#endif
+
+/* --- creating and merging --- */
+
+void *config_create_server(apr_pool_t *pool, server_rec *s)
+{
+    server_config *config = apr_pcalloc(pool, sizeof(*config));
+
+    (void)s;
+    config->heartbeat = UNSET;
+    config->max_lifetime = UNSET;
+    config->dispatch_timeout = UNSET;
+    config->max_pending = UNSET;
+    config->durable = UNSET;
+    return config;
+}
+
+#define SET_OR(add, base) ((add) != UNSET ? (add) : (base))
+#define GIVEN_OR(add, base) ((add) != NULL ? (add) : (base))
+
+void *config_merge_server(apr_pool_t *pool, void *base_data, void *add_data)
+{
+    const server_config *base = base_data, *add = add_data;
+    server_config *config = apr_pmemdup(pool, base, sizeof(*base));
+
+    config->path = GIVEN_OR(add->path, base->path);
+    config->resource_identifier = GIVEN_OR(add->resource_identifier, base->resource_identifier);
+    config->public_urls = GIVEN_OR(add->public_urls, base->public_urls);
+    config->heartbeat = SET_OR(add->heartbeat, base->heartbeat);
+    config->max_lifetime = SET_OR(add->max_lifetime, base->max_lifetime);
+    config->dispatch_timeout = SET_OR(add->dispatch_timeout, base->dispatch_timeout);
+    config->max_pending = SET_OR(add->max_pending, base->max_pending);
+    return config; /* the rest is the whole server's and stays as it is in `base` */
+}
+
+void *config_create_dir(apr_pool_t *pool, char *path)
+{
+    dir_config *config = apr_pcalloc(pool, sizeof(*config));
+
+    (void)path;
+    config->enabled = UNSET;
+    config->anonymous = UNSET;
+    config->max_body = UNSET;
+    config->max_subscribers = UNSET;
+    config->max_per_client = UNSET;
+    config->max_blocking = UNSET;
+    return config;
+}
+
+/* A tenant may lower a limit of the administrator's, but not lift it. 0 means none. */
+static apr_int64_t merge_limit(const dir_config *add, apr_int64_t added, apr_int64_t base, apr_int64_t usual)
+{
+    apr_int64_t outer = base != UNSET ? base : usual;
+
+    if (added == UNSET || !add->limits_are_tenants) {
+        return SET_OR(added, base);
+    }
+    if (added == 0 || outer == 0) {
+        return added == 0 ? outer : added;
+    }
+    return added < outer ? added : outer;
+}
+
+static uint64_t tighter(uint64_t tenants, uint64_t outer)
+{
+    if (tenants == 0 || outer == 0) {
+        return tenants == 0 ? outer : tenants;
+    }
+    return tenants < outer ? tenants : outer;
+}
+
+static void merge_retention(dir_config *config, const dir_config *add)
+{
+    mercure_retention outer = config_retention(config);
+
+    if (!add->has_retention) {
+        return;
+    }
+    config->has_retention = 1;
+    config->retention = add->retention;
+    if (add->retention_is_tenants) {
+        config->retention.events = tighter(add->retention.events, outer.events);
+        config->retention.seconds = tighter(add->retention.seconds, outer.seconds);
+        config->retention.bytes = tighter(add->retention.bytes, outer.bytes);
+    }
+}
+
+void *config_merge_dir(apr_pool_t *pool, void *base_data, void *add_data)
+{
+    const dir_config *base = base_data, *add = add_data;
+    dir_config *config = apr_pmemdup(pool, base, sizeof(*base));
+
+    config->enabled = SET_OR(add->enabled, base->enabled);
+    config->anonymous = SET_OR(add->anonymous, base->anonymous);
+    if (add->hub_name != NULL) {
+        config->hub_name = add->hub_name;
+        config->hub_name_is_tenants = add->hub_name_is_tenants;
+    }
+    /* Naming an issuer replaces those of the outer scope: a tenant's keys are its own. */
+    config->issuers = GIVEN_OR(add->issuers, base->issuers);
+    config->publish_origins = GIVEN_OR(add->publish_origins, base->publish_origins);
+    config->cookie_name = GIVEN_OR(add->cookie_name, base->cookie_name);
+    config->max_body = merge_limit(add, add->max_body, base->max_body, DEFAULT_MAX_BODY);
+    config->max_subscribers = merge_limit(add, add->max_subscribers, base->max_subscribers, 0);
+    config->max_per_client = merge_limit(add, add->max_per_client, base->max_per_client, 0);
+    if (add->max_blocking != UNSET && add->limits_are_tenants && base->max_blocking != UNSET) {
+        config->max_blocking = add->max_blocking < base->max_blocking ? add->max_blocking : base->max_blocking;
+    } else if (add->max_blocking != UNSET) {
+        config->max_blocking = add->max_blocking;
+        config->max_blocking_is_tenants = add->limits_are_tenants; /* then it stays below the server's default */
+    }
+    merge_retention(config, add);
+    return config;
+}
+
+/* --- small helpers of the setters --- */
+
+static int in_htaccess(cmd_parms *cmd)
+{
+    return ap_check_cmd_context(cmd, NOT_IN_HTACCESS) != NULL;
+}
+
+static const char *parse_number(cmd_parms *cmd, const char *text, apr_int64_t least, apr_int64_t most,
+                                apr_int64_t *number)
+{
+    char *end;
+
+    errno = 0;
+    *number = apr_strtoi64(text, &end, 10);
+    if (end == text || *end != '\0' || errno != 0 || *number < least || *number > most) {
+        return apr_psprintf(cmd->pool, "%s wants a whole number from %" APR_INT64_T_FMT " to %" APR_INT64_T_FMT
+                                       ", not \"%s\"",
+                            cmd->cmd->name, least, most, text);
+    }
+    return NULL;
+}
+
+/* A number of bytes, with an optional K, M or G. */
+static const char *parse_size(cmd_parms *cmd, const char *text, apr_int64_t *size)
+{
+    char *end;
+    apr_int64_t unit = 1;
+
+    errno = 0;
+    *size = apr_strtoi64(text, &end, 10);
+    switch (apr_toupper(*end)) {
+    case 'K':
+        unit = 1024;
+        break;
+    case 'M':
+        unit = 1024 * 1024;
+        break;
+    case 'G':
+        unit = 1024 * 1024 * 1024;
+        break;
+    }
+    if (end == text || errno != 0 || *size < 0 || *size > APR_INT64_MAX / unit || (unit > 1 && end[1] != '\0') ||
+        (unit == 1 && *end != '\0')) {
+        return apr_psprintf(cmd->pool, "%s wants a number of bytes, such as 512K or 1M, not \"%s\"", cmd->cmd->name,
+                            text);
+    }
+    *size *= unit;
+    return NULL;
+}
+
+const char *config_canonical_origin(apr_pool_t *pool, const char *origin)
+{
+    apr_uri_t uri;
+    apr_port_t usual;
+
+    if (apr_uri_parse(pool, origin, &uri) != APR_SUCCESS || uri.scheme == NULL || uri.hostname == NULL ||
+        uri.user != NULL || uri.query != NULL || uri.fragment != NULL ||
+        (uri.path != NULL && strcmp(uri.path, "") != 0 && strcmp(uri.path, "/") != 0)) {
+        return NULL;
+    }
+    ap_str_tolower(uri.scheme);
+    ap_str_tolower(uri.hostname);
+    if (strcmp(uri.scheme, "http") != 0 && strcmp(uri.scheme, "https") != 0) {
+        return NULL;
+    }
+    usual = apr_uri_port_of_scheme(uri.scheme);
+    if (uri.port_str == NULL || uri.port == usual) {
+        return apr_pstrcat(pool, uri.scheme, "://", uri.hostname, NULL);
+    }
+    return apr_psprintf(pool, "%s://%s:%u", uri.scheme, uri.hostname, uri.port);
+}
+
+static const char *add_origin(cmd_parms *cmd, apr_array_header_t **list, const char *text)
+{
+    const char *origin = config_canonical_origin(cmd->pool, text);
+
+    if (origin == NULL) {
+        return apr_psprintf(cmd->pool, "%s wants origins such as https://www.example.com, not \"%s\"", cmd->cmd->name,
+                            text);
+    }
+    if (*list == NULL) {
+        *list = apr_array_make(cmd->pool, 2, sizeof(const char *));
+    }
+    APR_ARRAY_PUSH(*list, const char *) = origin;
+    return NULL;
+}
+
+/* --- keys --- */
+
+/* Read a key file. From an .htaccess file only a regular file of the same owner is taken: httpd's children read as one
+ * user for all tenants, and a tenant must not make them read another's.
+ */
+static const char *read_key_file(cmd_parms *cmd, const char *path, mercure_str *bytes)
+{
+    const char *full = ap_server_root_relative(cmd->pool, path);
+    struct stat file, owner;
+    char *buffer;
+    ssize_t len;
+    int fd = full != NULL ? open(full, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
+
+    if (fd < 0) {
+        return apr_psprintf(cmd->pool, "cannot open the key file %s: %s", path, strerror(errno));
+    }
+    if (fstat(fd, &file) != 0 || !S_ISREG(file.st_mode) || file.st_size > KEY_FILE_MAX || file.st_size == 0) {
+        close(fd);
+        return apr_psprintf(cmd->pool, "the key file %s must be a regular file of 1 to %d bytes", path, KEY_FILE_MAX);
+    }
+    if (in_htaccess(cmd) && (stat(cmd->directive->filename, &owner) != 0 || owner.st_uid != file.st_uid)) {
+        close(fd);
+        return apr_psprintf(cmd->pool, "the key file %s must belong to the owner of the .htaccess file", path);
+    }
+    buffer = apr_palloc(cmd->pool, (apr_size_t)file.st_size);
+    len = read(fd, buffer, (size_t)file.st_size);
+    close(fd);
+    if (len != file.st_size) {
+        return apr_psprintf(cmd->pool, "cannot read the key file %s", path);
+    }
+    *bytes = (mercure_str){buffer, (size_t)len};
+    return NULL;
+}
+
+/* A raw secret made with `openssl rand -hex 32 > file` ends with a newline that nobody means. */
+static void drop_final_newline(mercure_str *bytes)
+{
+    if (bytes->len > 0 && bytes->data[bytes->len - 1] == '\n') {
+        bytes->len--;
+    }
+    if (bytes->len > 0 && bytes->data[bytes->len - 1] == '\r') {
+        bytes->len--;
+    }
+}
+
+static const char *find_key(cmd_parms *cmd, const char *text, mercure_str *bytes)
+{
+    if (strncmp(text, "file:", 5) == 0) {
+        const char *wrong = read_key_file(cmd, text + 5, bytes);
+        if (wrong == NULL) {
+            drop_final_newline(bytes);
+        }
+        return wrong;
+    }
+    if (strncmp(text, "env:", 4) == 0) {
+        const char *value = getenv(text + 4);
+        if (in_htaccess(cmd)) {
+            return "MercureIssuer: env: is not allowed in .htaccess files, use file: or the key itself";
+        }
+        if (value == NULL || *value == '\0') {
+            return apr_psprintf(cmd->pool, "MercureIssuer: the environment variable %s is not set", text + 4);
+        }
+        *bytes = mercure_str_of(value);
+        return NULL;
+    }
+    if (strncmp(text, "jwks:", 5) == 0) {
+        return "MercureIssuer: jwks: is not supported by this version, use file: with a PEM public key";
+    }
+    *bytes = mercure_str_of(text);
+    return NULL;
+}
+
+static apr_status_t free_key(void *key)
+{
+    mercure_key_free(key);
+    return APR_SUCCESS;
+}
+
+static const char *parse_roles(const char *text, unsigned *roles)
+{
+    if (strcasecmp(text, "publisher") == 0) {
+        *roles = MERCURE_ROLE_PUBLISHER;
+    } else if (strcasecmp(text, "subscriber") == 0) {
+        *roles = MERCURE_ROLE_SUBSCRIBER;
+    } else if (strcasecmp(text, "both") == 0) {
+        *roles = MERCURE_ROLE_PUBLISHER | MERCURE_ROLE_SUBSCRIBER;
+    } else {
+        return "MercureIssuer wants publisher, subscriber or both as its second word";
+    }
+    return NULL;
+}
+
+static const char *set_issuer(cmd_parms *cmd, void *data, int argc, char *const argv[])
+{
+    dir_config *config = data;
+    mercure_issuer *issuer;
+    mercure_str bytes;
+    mercure_error err;
+    mercure_key *key;
+    unsigned roles, algorithms;
+    const char *wrong;
+
+    if (argc != 4) {
+        return "MercureIssuer wants four words: ISSUER publisher|subscriber|both ALGORITHM[,ALGORITHM] KEY, where KEY is "
+               "a secret, file:PATH or env:NAME";
+    }
+    if (strcmp(argv[0], "*") == 0) {
+        return "MercureIssuer * (any issuer) is not supported by this version: name the token's iss";
+    }
+    if ((wrong = parse_roles(argv[1], &roles)) != NULL) {
+        return wrong;
+    }
+    if (mercure_algorithms_parse(mercure_str_of(argv[2]), &algorithms, &err) != MERCURE_OK) {
+        return apr_psprintf(cmd->pool, "MercureIssuer %s: %s", argv[0], err.reason);
+    }
+    if ((wrong = find_key(cmd, argv[3], &bytes)) != NULL) {
+        return wrong;
+    }
+    if (mercure_key_make(bytes, algorithms, &key, &err) != MERCURE_OK) {
+        return apr_psprintf(cmd->pool, "MercureIssuer %s: %s", argv[0], err.reason);
+    }
+    apr_pool_cleanup_register(cmd->pool, key, free_key, apr_pool_cleanup_null);
+    if (config->issuers == NULL) {
+        config->issuers = apr_array_make(cmd->pool, 2, sizeof(mercure_issuer));
+    }
+    issuer = apr_array_push(config->issuers);
+    issuer->iss = apr_pstrdup(cmd->pool, argv[0]);
+    issuer->roles = roles;
+    issuer->algorithms = algorithms;
+    issuer->key = key;
+    return NULL;
+}
+
+/* --- setters: directories --- */
+
+static const char *set_enabled(cmd_parms *cmd, void *data, int on)
+{
+    (void)cmd;
+    ((dir_config *)data)->enabled = on;
+    return NULL;
+}
+
+static const char *set_anonymous(cmd_parms *cmd, void *data, int on)
+{
+    (void)cmd;
+    ((dir_config *)data)->anonymous = on;
+    return NULL;
+}
+
+static const char *set_hub_name(cmd_parms *cmd, void *data, const char *name)
+{
+    dir_config *config = data;
+    size_t i, len = strlen(name);
+
+    if (len == 0 || len > 100) {
+        return "MercureHubName wants a name of 1 to 100 characters";
+    }
+    for (i = 0; i < len; i++) {
+        if (!apr_isalnum(name[i]) && strchr(".-_:", name[i]) == NULL) {
+            return "MercureHubName wants letters, digits, and . - _ : only";
+        }
+    }
+    config->hub_name = name;
+    config->hub_name_is_tenants = in_htaccess(cmd);
+    return NULL;
+}
+
+static const char *add_publish_origin(cmd_parms *cmd, void *data, const char *text)
+{
+    return add_origin(cmd, &((dir_config *)data)->publish_origins, text);
+}
+
+static const char *set_cookie_name(cmd_parms *cmd, void *data, const char *name)
+{
+    const char *at;
+
+    for (at = name; *at != '\0'; at++) {
+        if (!apr_isalnum(*at) && strchr("!#$%&'*+-.^_`|~", *at) == NULL) {
+            return apr_psprintf(cmd->pool, "%s wants a cookie's name (RFC 6265), not \"%s\"", cmd->cmd->name, name);
+        }
+    }
+    ((dir_config *)data)->cookie_name = name;
+    return NULL;
+}
+
+static const char *set_limit(cmd_parms *cmd, dir_config *config, apr_int64_t *field, apr_int64_t number)
+{
+    *field = number;
+    config->limits_are_tenants = config->limits_are_tenants || in_htaccess(cmd);
+    return NULL;
+}
+
+#define BODY_MOST (32 << 20) /* what brokerd takes in one message, with room for the encoding */
+
+static const char *set_max_body(cmd_parms *cmd, void *data, const char *text)
+{
+    apr_int64_t size;
+    const char *wrong = parse_size(cmd, text, &size);
+
+    if (wrong == NULL && (size < 1 || size > BODY_MOST)) {
+        return "MercureMaxBody wants a size from 1 to 32M";
+    }
+    return wrong != NULL ? wrong : set_limit(cmd, data, &((dir_config *)data)->max_body, size);
+}
+
+/* MercureMaxSubscribers, MercureMaxSubscribersPerClient, MercureMaxBlocking: `info` is the field's offset. */
+static const char *set_max_count(cmd_parms *cmd, void *data, const char *text)
+{
+    apr_int64_t number;
+    const char *wrong = parse_number(cmd, text, 0, 1000000000, &number);
+
+    if (wrong != NULL) {
+        return wrong;
+    }
+    return set_limit(cmd, data, (apr_int64_t *)((char *)data + (size_t)cmd->info), number);
+}
+
+static const char *parse_age(cmd_parms *cmd, const char *text, uint64_t *seconds)
+{
+    char *end;
+    apr_int64_t number = apr_strtoi64(text, &end, 10), unit;
+
+    switch (*end) {
+    case '\0':
+    case 's':
+        unit = 1;
+        break;
+    case 'm':
+        unit = 60;
+        break;
+    case 'h':
+        unit = 3600;
+        break;
+    case 'd':
+        unit = 86400;
+        break;
+    default:
+        unit = 0;
+        break;
+    }
+    if (end == text || number < 0 || unit == 0 || (*end != '\0' && end[1] != '\0') || number > 36500 * 86400LL / unit) {
+        return apr_psprintf(cmd->pool, "MercureHistory age= wants a duration such as 90s, 30m, 12h or 7d, not \"%s\"",
+                            text);
+    }
+    *seconds = (uint64_t)(number * unit);
+    return NULL;
+}
+
+static const char *set_history(cmd_parms *cmd, void *data, const char *text)
+{
+    dir_config *config = data;
+    const char *wrong = NULL;
+    apr_int64_t number = 0;
+
+    if (!config->has_retention) {
+        config->has_retention = 1;
+        config->retention_is_tenants = in_htaccess(cmd);
+        memset(&config->retention, 0, sizeof(config->retention));
+    }
+    if (strncmp(text, "events=", 7) == 0) {
+        wrong = parse_number(cmd, text + 7, 0, APR_INT64_MAX, &number);
+        config->retention.events = (uint64_t)number;
+    } else if (strncmp(text, "age=", 4) == 0) {
+        wrong = parse_age(cmd, text + 4, &config->retention.seconds);
+    } else if (strncmp(text, "bytes=", 6) == 0) {
+        wrong = parse_size(cmd, text + 6, &number);
+        config->retention.bytes = (uint64_t)number;
+    } else {
+        wrong = apr_psprintf(cmd->pool,
+                             "MercureHistory wants events=N, age=DURATION or bytes=SIZE (0: no bound), not \"%s\"", text);
+    }
+    return wrong;
+}
+
+/* --- setters: servers --- */
+
+server_config *config_of_server(const server_rec *s)
+{
+    return ap_get_module_config(s->module_config, &mercure_module);
+}
+
+static const char *set_path(cmd_parms *cmd, void *data, const char *path)
+{
+    size_t len = strlen(path);
+    const char *at;
+
+    (void)data;
+    for (at = path; *at != '\0'; at++) {
+        if (!apr_isalnum(*at) && strchr("/.-_~", *at) == NULL) {
+            return "MercurePath wants letters, digits, and / . - _ ~ only";
+        }
+    }
+    if (path[0] != '/' || len < 2 || path[len - 1] == '/' || strstr(path, "//") != NULL || strstr(path, "/.") == path + len - 2 ||
+        strstr(path, "/./") != NULL || strstr(path, "/../") != NULL || (len > 2 && strcmp(path + len - 3, "/..") == 0)) {
+        return "MercurePath wants an absolute path such as /.well-known/mercure, without a slash at its end";
+    }
+    config_of_server(cmd->server)->path = path;
+    return NULL;
+}
+
+static const char *set_resource_identifier(cmd_parms *cmd, void *data, const char *identifier)
+{
+    (void)data;
+    if (strstr(identifier, "://") == NULL) {
+        return "MercureResourceIdentifier wants a URL such as https://example.com/.well-known/mercure";
+    }
+    config_of_server(cmd->server)->resource_identifier = identifier;
+    return NULL;
+}
+
+static const char *add_public_url(cmd_parms *cmd, void *data, const char *text)
+{
+    (void)data;
+    return add_origin(cmd, &config_of_server(cmd->server)->public_urls, text);
+}
+
+/* MercureHeartbeat, MercureMaxLifetime, MercureDispatchTimeout: `info` is the field's offset. */
+static const char *set_seconds(cmd_parms *cmd, void *data, const char *text)
+{
+    apr_int64_t number;
+    const char *wrong = parse_number(cmd, text, 0, 10 * 365 * 86400, &number);
+
+    (void)data;
+    if (wrong == NULL) {
+        *(int *)((char *)config_of_server(cmd->server) + (size_t)cmd->info) = (int)number;
+    }
+    return wrong;
+}
+
+static const char *set_max_pending(cmd_parms *cmd, void *data, const char *text)
+{
+    apr_int64_t size;
+    const char *wrong = parse_size(cmd, text, &size);
+
+    (void)data;
+    if (wrong == NULL && size < 4096) {
+        return "MercureMaxPending wants at least 4096 bytes";
+    }
+    if (wrong == NULL) {
+        config_of_server(cmd->server)->max_pending = size;
+    }
+    return wrong;
+}
+
+static const char *set_broker(cmd_parms *cmd, void *data, const char *text)
+{
+    const char *wrong = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    (void)data;
+    if (wrong != NULL) {
+        return wrong;
+    }
+    if (strcasecmp(text, "spawn") == 0) {
+        config_of_server(cmd->server)->broker_dir = NULL;
+        return NULL;
+    }
+    if (strncmp(text, "ipc:", 4) != 0 || text[4] == '\0') {
+        return "MercureBroker wants spawn, or ipc:DIRECTORY with the --socket-dir of a brokerd of your own";
+    }
+    config_of_server(cmd->server)->broker_dir = ap_server_root_relative(cmd->pool, text + 4);
+    return NULL;
+}
+
+static const char *set_broker_program(cmd_parms *cmd, void *data, const char *path)
+{
+    const char *wrong = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    (void)data;
+    if (wrong == NULL && access(ap_server_root_relative(cmd->temp_pool, path), X_OK) != 0) {
+        return apr_psprintf(cmd->pool, "MercureBrokerProgram: %s is not a program", path);
+    }
+    config_of_server(cmd->server)->broker_program = path;
+    return wrong;
+}
+
+static const char *set_state_dir(cmd_parms *cmd, void *data, const char *path)
+{
+    (void)data;
+    config_of_server(cmd->server)->state_dir = path;
+    return ap_check_cmd_context(cmd, GLOBAL_ONLY);
+}
+
+static const char *set_durability(cmd_parms *cmd, void *data, const char *text)
+{
+    (void)data;
+    if (strcasecmp(text, "fsync") != 0 && strcasecmp(text, "async") != 0) {
+        return "MercureDurability wants fsync or async";
+    }
+    config_of_server(cmd->server)->durable = strcasecmp(text, "fsync") == 0;
+    return ap_check_cmd_context(cmd, GLOBAL_ONLY);
+}
+
+#define DIR_FIELD(field)    (void *)APR_OFFSETOF(dir_config, field)
+#define SERVER_FIELD(field) (void *)APR_OFFSETOF(server_config, field)
+#define IN_DIR              (RSRC_CONF | OR_AUTHCFG)
+
+const command_rec config_commands[] = {
+    AP_INIT_FLAG("MercureHub", set_enabled, NULL, IN_DIR, "On: serve a Mercure hub here"),
+    AP_INIT_TAKE1("MercureHubName", set_hub_name, NULL, IN_DIR, "the tenant's name; the ServerName by default"),
+    AP_INIT_TAKE_ARGV("MercureIssuer", set_issuer, NULL, IN_DIR, "ISSUER ROLE ALGORITHMS KEY: whose tokens are accepted"),
+    AP_INIT_FLAG("MercureAnonymous", set_anonymous, NULL, IN_DIR, "On: subscribers need no token for public updates"),
+    AP_INIT_ITERATE("MercurePublishOrigins", add_publish_origin, NULL, IN_DIR,
+                    "origins whose pages may publish with the cookie"),
+    AP_INIT_TAKE1("MercureCookieName", set_cookie_name, NULL, IN_DIR, "the cookie that carries a token"),
+    AP_INIT_TAKE1("MercureMaxBody", set_max_body, NULL, IN_DIR, "largest publication, in bytes"),
+    AP_INIT_TAKE1("MercureMaxSubscribers", set_max_count, DIR_FIELD(max_subscribers), IN_DIR,
+                  "most streams of this hub; 0: no limit"),
+    AP_INIT_TAKE1("MercureMaxSubscribersPerClient", set_max_count, DIR_FIELD(max_per_client), IN_DIR,
+                  "most streams of one client address or token; 0: no limit"),
+    AP_INIT_TAKE1("MercureMaxBlocking", set_max_count, DIR_FIELD(max_blocking), IN_DIR,
+                  "most streams that each hold a worker"),
+    AP_INIT_ITERATE("MercureHistory", set_history, NULL, IN_DIR, "events=N age=DURATION bytes=SIZE: what is kept"),
+    AP_INIT_TAKE1("MercurePath", set_path, NULL, RSRC_CONF, "the hub's path"),
+    AP_INIT_TAKE1("MercureResourceIdentifier", set_resource_identifier, NULL, RSRC_CONF, "what a token's aud must hold"),
+    AP_INIT_ITERATE("MercurePublicURLs", add_public_url, NULL, RSRC_CONF, "the origins the hub answers on"),
+    AP_INIT_TAKE1("MercureHeartbeat", set_seconds, SERVER_FIELD(heartbeat), RSRC_CONF, "seconds; 0: off"),
+    AP_INIT_TAKE1("MercureMaxLifetime", set_seconds, SERVER_FIELD(max_lifetime), RSRC_CONF, "seconds; 0: off"),
+    AP_INIT_TAKE1("MercureDispatchTimeout", set_seconds, SERVER_FIELD(dispatch_timeout), RSRC_CONF, "seconds; 0: off"),
+    AP_INIT_TAKE1("MercureMaxPending", set_max_pending, NULL, RSRC_CONF, "bytes that may wait for one subscriber"),
+    AP_INIT_TAKE1("MercureBroker", set_broker, NULL, RSRC_CONF, "spawn, or ipc:DIRECTORY"),
+    AP_INIT_TAKE1("MercureBrokerProgram", set_broker_program, NULL, RSRC_CONF, "the path of brokerd"),
+    AP_INIT_TAKE1("MercureStateDir", set_state_dir, NULL, RSRC_CONF, "where the history is kept"),
+    AP_INIT_TAKE1("MercureDurability", set_durability, NULL, RSRC_CONF, "fsync or async"),
+    {NULL},
+};
+
+/* --- the settings in force --- */
+
+const char *config_path(const server_rec *s)
+{
+    const char *path = config_of_server(s)->path;
+
+    return path != NULL ? path : DEFAULT_HUB_PATH;
+}
+
+int config_heartbeat(const server_rec *s)
+{
+    return SET_OR(config_of_server(s)->heartbeat, 40);
+}
+
+int config_max_lifetime(const server_rec *s)
+{
+    return SET_OR(config_of_server(s)->max_lifetime, 600);
+}
+
+int config_dispatch_timeout(const server_rec *s)
+{
+    return SET_OR(config_of_server(s)->dispatch_timeout, 5);
+}
+
+apr_size_t config_max_pending(const server_rec *s)
+{
+    return (apr_size_t)SET_OR(config_of_server(s)->max_pending, 1 << 20);
+}
+
+apr_size_t config_max_body(const dir_config *dir)
+{
+    return (apr_size_t)SET_OR(dir->max_body, DEFAULT_MAX_BODY);
+}
+
+mercure_retention config_retention(const dir_config *dir)
+{
+    if (dir->has_retention) {
+        return dir->retention;
+    }
+    return (mercure_retention){.events = 100000, .seconds = 7 * 86400, .bytes = 0};
+}
+
+const char *config_cookie_name(const dir_config *dir)
+{
+    return dir->cookie_name != NULL ? dir->cookie_name : DEFAULT_COOKIE;
+}
+
+/* Virtual hosts hold a merged copy of the main server's settings, so any of them will do. */
+const char *config_state_dir(apr_pool_t *pool, const server_rec *s)
+{
+    const char *dir = config_of_server(s)->state_dir;
+
+    return ap_server_root_relative(pool, dir != NULL ? dir : DEFAULT_STATE_DIR);
+}
+
+const char *config_socket_dir(apr_pool_t *pool, const server_rec *s)
+{
+    const char *dir = config_of_server(s)->broker_dir;
+
+    return dir != NULL ? dir : apr_pstrcat(pool, config_state_dir(pool, s), "/sockets", NULL);
+}
+
+const char *config_history_dir(apr_pool_t *pool, const server_rec *s)
+{
+    return apr_pstrcat(pool, config_state_dir(pool, s), "/history", NULL);
+}
+
+const char *config_broker_program(apr_pool_t *pool, const server_rec *s)
+{
+    const char *program = config_of_server(s)->broker_program;
+
+    return ap_server_root_relative(pool, program != NULL ? program : MERCURE_BROKERD);
+}
+
+const char *config_hub_name(apr_pool_t *pool, const server_rec *s, const dir_config *dir)
+{
+    const char *host = s->server_hostname != NULL ? s->server_hostname : "default";
+
+    if (dir->hub_name == NULL) {
+        return host;
+    }
+    /* No name that an administrator can give holds a slash, so a tenant reaches no hub but its own. */
+    return dir->hub_name_is_tenants ? apr_pstrcat(pool, host, "/", dir->hub_name, NULL) : dir->hub_name;
+}

@@ -1,0 +1,81 @@
+/* config.h - the directives, as the rest of the module sees them. docs/directives.md is their manual. */
+#ifndef MOD_MERCURE_CONFIG_H
+#define MOD_MERCURE_CONFIG_H
+
+#include <httpd.h>
+#include <http_config.h>
+
+#include "mercure/history.h"
+#include "mercure/token.h"
+
+#define UNSET (-1)
+
+/* What a virtual host, or the whole server, sets. */
+typedef struct {
+    const char *path;                /* MercurePath; NULL: the default */
+    const char *resource_identifier; /* NULL: from the request */
+    apr_array_header_t *public_urls; /* of const char *, origins in canonical form; NULL: any */
+    int heartbeat;                   /* seconds; 0: off */
+    int max_lifetime;
+    int dispatch_timeout;
+    apr_int64_t max_pending; /* bytes */
+    /* The whole server's, set outside of virtual hosts only: */
+    const char *broker_dir; /* MercureBroker ipc:DIR; NULL: spawn */
+    const char *broker_program;
+    const char *state_dir;
+    int durable;
+} server_config;
+
+/* What a directory, location or .htaccess file sets. A limit is 0 for "none". */
+typedef struct {
+    int enabled;
+    int anonymous;
+    const char *hub_name;
+    int hub_name_is_tenants;     /* it was set in an .htaccess file: it lives in the virtual host's own space */
+    apr_array_header_t *issuers; /* of mercure_issuer */
+    apr_array_header_t *publish_origins; /* of const char * */
+    const char *cookie_name;
+    apr_int64_t max_body;
+    apr_int64_t max_subscribers;
+    apr_int64_t max_per_client;
+    apr_int64_t max_blocking; /* here 0 is a limit: none may block */
+    int max_blocking_is_tenants;
+    int limits_are_tenants; /* those that this scope sets come from an .htaccess file */
+    int has_retention;
+    int retention_is_tenants;
+    mercure_retention retention;
+} dir_config;
+
+extern module AP_MODULE_DECLARE_DATA mercure_module;
+extern const command_rec config_commands[];
+
+void *config_create_server(apr_pool_t *pool, server_rec *s);
+void *config_merge_server(apr_pool_t *pool, void *base, void *add);
+void *config_create_dir(apr_pool_t *pool, char *path);
+void *config_merge_dir(apr_pool_t *pool, void *base, void *add);
+
+server_config *config_of_server(const server_rec *s);
+
+/* The settings in force, with the defaults filled in. */
+const char *config_path(const server_rec *s);
+int config_heartbeat(const server_rec *s);
+int config_max_lifetime(const server_rec *s);
+int config_dispatch_timeout(const server_rec *s);
+apr_size_t config_max_pending(const server_rec *s);
+apr_size_t config_max_body(const dir_config *dir);
+mercure_retention config_retention(const dir_config *dir);
+const char *config_cookie_name(const dir_config *dir);
+
+/* The whole server's. `s` may be any virtual host's. */
+const char *config_state_dir(apr_pool_t *pool, const server_rec *s);
+const char *config_socket_dir(apr_pool_t *pool, const server_rec *s);
+const char *config_history_dir(apr_pool_t *pool, const server_rec *s);
+const char *config_broker_program(apr_pool_t *pool, const server_rec *s);
+
+/* The name of the hub that serves this directory: the tenant. */
+const char *config_hub_name(apr_pool_t *pool, const server_rec *s, const dir_config *dir);
+
+/* An origin ("https://example.com:8443") in the form browsers send, or NULL when it is none. */
+const char *config_canonical_origin(apr_pool_t *pool, const char *origin);
+
+#endif

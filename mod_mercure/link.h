@@ -1,0 +1,47 @@
+/* link.h - a child's link to brokerd: publishing, what is forwarded, and the control channel (wire.h).
+ *
+ * Belongs to the streamer's thread, but for link_publish(). The link comes and goes with brokerd; what it brings is
+ * reported to hub.h.
+ */
+#ifndef MOD_MERCURE_LINK_H
+#define MOD_MERCURE_LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mercure/error.h"
+#include "mercure/history.h"
+#include "mercure/matcher.h"
+
+struct streamer;
+
+typedef struct link link;
+
+/* Open the sockets; brokerd need not be there. NULL with the reason when the system refuses. */
+link *link_open(struct streamer *st, const char *socket_dir, mercure_error *err);
+void link_close(link *l);
+
+/* Watch the link's descriptors; their events call link_work(). */
+bool link_watch(link *l, int epoll, void *tag);
+
+/* Take what has arrived, send what is due. Returns true when there is more: call again soon.
+ * Must be called before every wait, because ZeroMQ's descriptors tell of changes only.
+ */
+bool link_work(link *l);
+
+/* When link_work() wants to be called without an event, in the clock's milliseconds. */
+uint64_t link_due(const link *l);
+
+/* Say that a matcher is wanted, or no longer. Without a link nothing is sent: see hub_register_all(). */
+void link_register(link *l, mercure_str hub, const mercure_matcher *matcher);
+void link_unregister(link *l, mercure_str hub, const mercure_matcher *matcher);
+
+/* Publish a record, from a handler's thread, and wait for brokerd's answer.
+ *
+ * Returns MERCURE_OK when the update is committed; MERCURE_STORE when the storage refused it; MERCURE_SYSTEM when
+ * brokerd did not answer in time or cannot be reached; the reason in `err`.
+ */
+mercure_status link_publish(struct streamer *st, mercure_str hub, mercure_retention retention, mercure_str record,
+                            mercure_error *err);
+
+#endif

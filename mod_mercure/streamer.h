@@ -1,0 +1,80 @@
+/* streamer.h - the one thread of a child that holds all its streams.
+ *
+ * It waits on epoll for: the held connections, brokerd's sockets, and a wake-up for what handlers and the reading thread
+ * post. Handlers never touch what belongs to it; they post commands.
+ */
+#ifndef MOD_MERCURE_STREAMER_H
+#define MOD_MERCURE_STREAMER_H
+
+#include <apr_hash.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "counters.h"
+#include "hub.h"
+#include "link.h"
+#include "replay.h"
+#include "stream.h"
+#include "timer.h"
+
+#include "mercure/history.h"
+
+typedef struct streamer_command {
+    struct streamer_command *next;
+    void (*run)(struct streamer *st, void *argument);
+    void *argument;
+} streamer_command;
+
+typedef struct streamer {
+    /* The thread's own: */
+    int epoll;
+    uint64_t now_ms;
+    timer_wheel wheel;
+    apr_pool_t *pool;
+    apr_hash_t *hubs;   /* name -> hub */
+    hub *working;       /* a ring of hubs with updates on their way; NULL: none */
+    buffer *comment;    /* the heartbeat */
+    link *link;
+    replay *replay;
+    counters *counters;
+    /* Shared: */
+    pthread_t thread;
+    int wake; /* an eventfd */
+    pthread_mutex_t lock;
+    streamer_command *commands, **commands_end;
+    bool stopping;
+    atomic_uint streams; /* held and blocking */
+    /* The history, for this thread's reader and for handlers: see streamer_history_begin(). */
+    char *history_dir;
+    pthread_rwlock_t history_lock;
+    mercure_history *history;
+} streamer;
+
+/* Start a streamer. Strings are copied.
+ *
+ * socket_dir    where brokerd's sockets are
+ * history_dir   where its history is
+ *
+ * NULL with the reason in `err` when the system refuses.
+ */
+streamer *streamer_start(const char *socket_dir, const char *history_dir, counters *c, mercure_error *err);
+
+/* End all streams and the thread, and free it. */
+void streamer_stop(streamer *st);
+
+/* Run `run` in the streamer's thread, soon. Commands keep their order. False without memory. */
+bool streamer_post(streamer *st, void (*run)(streamer *st, void *argument), void *argument);
+
+/* Wake the thread: something was left for it. */
+void streamer_wake(streamer *st);
+
+/* The history, opened for reading, to be given back by streamer_history_end(). NULL, with the reason, when there is none
+ * (then nothing is to be given back). Any thread.
+ */
+mercure_history *streamer_history_begin(streamer *st, mercure_error *err);
+void streamer_history_end(streamer *st);
+
+/* brokerd is another one: its history may be another one too. */
+void streamer_history_check(streamer *st);
+
+#endif
