@@ -13,7 +13,7 @@ PKG := pkg-config
 DEPS := jansson lmdb libcrypto libidn2
 APR_CFLAGS := $(shell apr-1-config --cflags --cppflags --includes)
 APR_LIBS := $(shell apr-1-config --link-ld --libs)
-WARN := -Wall -Wextra -Wshadow -Werror
+WARN := -Wall -Wextra -Wshadow=local -Werror
 CFLAGS ?= -O2 -g
 ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -fvisibility=hidden -fstack-protector-strong -fPIC -pthread -MMD -MP \
 	-Iinclude $(WARN) $(CFLAGS) $(APR_CFLAGS) $(shell $(PKG) --cflags $(DEPS) libzmq)
@@ -25,19 +25,19 @@ ALL_CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-
 LDFLAGS += -fsanitize=address,undefined
 endif
 
-LIB_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard lib/*.c))
-BROKERD_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard brokerd/*.c))
-MODULE_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard mod_mercure/*.c))
+LIB_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard lib/*.c))
+BROKERD_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard brokerd/*.c))
+MODULE_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard mod_mercure/*.c))
 UNIT_TESTS := $(patsubst test/unit/%.c,$(B)/test/unit/%,$(wildcard test/unit/test_*.c))
 
 .PHONY: all unit clean
 all: $(B)/brokerd $(B)/mod_mercure.so
 
-$(B)/lib/%.o: ALL_CFLAGS += -Wconversion
-$(B)/mod_mercure/%.o: ALL_CFLAGS += $(shell apxs -q CPPFLAGS 2>/dev/null) $(shell apxs -q EXTRA_CPPFLAGS 2>/dev/null) \
+$(B)/obj/lib/%.o: ALL_CFLAGS += -Wshadow -Wconversion
+$(B)/obj/mod_mercure/%.o: ALL_CFLAGS += $(shell apxs -q CPPFLAGS 2>/dev/null) $(shell apxs -q EXTRA_CPPFLAGS 2>/dev/null) \
 	-isystem $(shell apxs -q INCLUDEDIR)
 
-$(B)/%.o: %.c
+$(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CC    $<"
 	@$(CC) $(ALL_CFLAGS) -c $< -o $@
@@ -50,7 +50,7 @@ $(B)/mod_mercure.so: $(MODULE_OBJS) $(LIB_OBJS)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS) -shared -o $@ $^ $(LIBS) $(ZMQ_LIBS) -lssl
 
-$(B)/test/unit/%: $(B)/test/unit/%.o $(LIB_OBJS)
+$(B)/test/unit/%: $(B)/obj/test/unit/%.o $(LIB_OBJS)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 

@@ -8,6 +8,7 @@
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
+#include <openssl/sha.h>
 #include <openssl/x509.h>
 #include <stdlib.h>
 
@@ -40,6 +41,7 @@ struct mercure_key {
     unsigned char *secret; /* HS*: raw bytes */
     size_t secret_len;
     EVP_PKEY *public_key; /* all others */
+    unsigned char fingerprint[MERCURE_FINGERPRINT];
 };
 
 bool key_algorithm(mercure_str name, mercure_algorithm *algorithm)
@@ -194,6 +196,7 @@ mercure_status mercure_key_make(mercure_str bytes, unsigned set, mercure_key **r
     if (key == NULL) {
         return mercure_fail(err, MERCURE_SYSTEM, "no memory for a key");
     }
+    SHA256((const unsigned char *)bytes.data, bytes.len, key->fingerprint);
     status = (set & secrets) != 0 ? make_secret(bytes, set, key, err) : make_public(bytes, set, key, err);
     if (status != MERCURE_OK) {
         mercure_key_free(key);
@@ -201,6 +204,11 @@ mercure_status mercure_key_make(mercure_str bytes, unsigned set, mercure_key **r
     }
     *result = key;
     return MERCURE_OK;
+}
+
+const unsigned char *mercure_key_fingerprint(const mercure_key *key)
+{
+    return key->fingerprint;
 }
 
 void mercure_key_free(mercure_key *key)

@@ -49,6 +49,20 @@ static bool type_of_parameter(mercure_str name, mercure_str *type)
     return true;
 }
 
+/* Asking twice for the same is asking once. */
+static bool holds(const apr_array_header_t *matchers, const mercure_matcher *matcher)
+{
+    int i;
+
+    for (i = 0; i < matchers->nelts; i++) {
+        const mercure_matcher *other = &APR_ARRAY_IDX(matchers, i, mercure_matcher);
+        if (other->kind == matcher->kind && mercure_str_equal(other->pattern, matcher->pattern)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 mercure_status mercure_subscription_from_form(apr_pool_t *pool, mercure_form *form, mercure_subscription *subscription,
                                               mercure_error *err)
 {
@@ -77,7 +91,9 @@ mercure_status mercure_subscription_from_form(apr_pool_t *pool, mercure_form *fo
         if (subscription->matchers->nelts >= MERCURE_MAX_MATCHERS) {
             return mercure_fail(err, MERCURE_LIMIT, "more than %d matchers in one request", MERCURE_MAX_MATCHERS);
         }
-        APR_ARRAY_PUSH(subscription->matchers, mercure_matcher) = matcher;
+        if (!holds(subscription->matchers, &matcher)) {
+            APR_ARRAY_PUSH(subscription->matchers, mercure_matcher) = matcher;
+        }
     }
     if (subscription->matchers->nelts == 0) {
         return mercure_fail(err, MERCURE_INVALID, "no matcher: add a match= parameter");

@@ -4,11 +4,18 @@
 
 #include <httpd.h>
 #include <http_config.h>
+#include <stdatomic.h>
 
 #include "mercure/history.h"
 #include "mercure/token.h"
 
 #define UNSET (-1)
+
+/* A virtual host's budget of log lines: see answer.c. */
+typedef struct {
+    _Atomic uint64_t second;
+    atomic_uint lines, suppressed;
+} log_budget;
 
 /* What a virtual host, or the whole server, sets. */
 typedef struct {
@@ -19,6 +26,7 @@ typedef struct {
     int max_lifetime;
     int dispatch_timeout;
     apr_int64_t max_pending; /* bytes */
+    log_budget log;          /* not a setting: counts in each child */
     /* The whole server's, set outside of virtual hosts only: */
     const char *broker_dir; /* MercureBroker ipc:DIR; NULL: spawn */
     const char *broker_program;
@@ -46,7 +54,7 @@ typedef struct {
     mercure_retention retention;
 } dir_config;
 
-extern module AP_MODULE_DECLARE_DATA mercure_module;
+extern __attribute__((visibility("default"))) module AP_MODULE_DECLARE_DATA mercure_module; /* httpd finds it by name */
 extern const command_rec config_commands[];
 
 void *config_create_server(apr_pool_t *pool, server_rec *s);

@@ -54,10 +54,10 @@ counters *counters_create(unsigned children)
     return c;
 }
 
-static void digest_part(EVP_MD_CTX *digest, const void *part, size_t len)
+static void digest_part(EVP_MD_CTX *digest, const void *piece, size_t len)
 {
     EVP_DigestUpdate(digest, &len, sizeof(len)); /* so that the parts cannot run into each other */
-    EVP_DigestUpdate(digest, part, len);
+    EVP_DigestUpdate(digest, piece, len);
 }
 
 uint64_t counters_key(const counters *c, const char *kind, const char *hub, const void *value, size_t len)

@@ -235,18 +235,14 @@ static void work(streamer *st, hub *h)
 
 bool hub_work(streamer *st)
 {
-    hub *h = st->working, *next;
-    unsigned turns = 0;
+    unsigned turns;
 
-    if (h == NULL) {
-        return false;
-    }
-    /* A few hubs a turn, so that events and timers have theirs. */
-    while (h != NULL && turns++ < 4) {
-        next = h->next_working != h ? h->next_working : NULL;
+    /* A few hubs at a time, so that events and timers have their turn too. */
+    for (turns = 0; turns < 4 && st->working != NULL; turns++) {
+        hub *h = st->working;
+        st->working = h->next_working;
         work(st, h);
-        st->working = st->working == h && h->next_working != NULL ? h->next_working : st->working;
-        h = next;
+        hub_drop_if_unused(st, h);
     }
     return st->working != NULL;
 }

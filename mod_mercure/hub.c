@@ -37,7 +37,7 @@ static hub *create_hub(streamer *st, mercure_str name)
 }
 
 /* Free a hub that nobody needs any more. */
-static void drop_if_unused(streamer *st, hub *h)
+void hub_drop_if_unused(streamer *st, hub *h)
 {
     if (h->streams != NULL || h->jobs > 0) {
         return;
@@ -235,7 +235,7 @@ void hub_leave(streamer *st, stream *s)
         s->next->previous = s->previous;
     }
     s->hub = NULL;
-    drop_if_unused(st, h);
+    hub_drop_if_unused(st, h);
 }
 
 /* --- what brokerd says --- */
@@ -315,7 +315,7 @@ void hub_catch_up_all(streamer *st)
     for (walk = apr_hash_first(NULL, st->hubs); walk != NULL; walk = apr_hash_next(walk)) {
         hub *h = apr_hash_this_val(walk);
         h->feed = FEED_CATCHING_UP;
-        h->reread = true; /* a reading that is under way may have begun too early */
+        h->reread = h->reading; /* a reading that is under way may have begun too early */
         read_for_feed(st, h);
     }
 }
@@ -409,7 +409,16 @@ void hub_replay_done(streamer *st, replay_job *job)
     }
     h->jobs--;
     replay_job_free(job);
-    drop_if_unused(st, h);
+    hub_drop_if_unused(st, h);
+}
+
+bool hub_close_one(streamer *st, hub *h)
+{
+    if (h->streams == NULL) {
+        return false;
+    }
+    stream_close(st, h->streams, true);
+    return true;
 }
 
 void hub_retry(streamer *st)

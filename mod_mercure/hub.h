@@ -55,6 +55,12 @@ void hub_catch_up_all(struct streamer *st);
 /* The history has been read. */
 void hub_replay_done(struct streamer *st, replay_job *job);
 
+/* Close one stream of a hub, cleanly; false when it has none. */
+bool hub_close_one(struct streamer *st, hub *h);
+
+/* From time to time: try again what could not be read. */
+void hub_retry(struct streamer *st);
+
 /* Send a part of what is on its way. Returns true when there is more: call again soon. */
 bool hub_work(struct streamer *st);
 

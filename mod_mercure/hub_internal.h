@@ -3,6 +3,7 @@
 #define MOD_MERCURE_HUB_INTERNAL_H
 
 #include "hub.h"
+#include "streamer.h"
 
 typedef enum {
     FEED_LIVE = 0,    /* what brokerd forwards is all there is */
@@ -55,6 +56,9 @@ bool fanout_full(const hub *h);
 
 /* Forget what is on its way. */
 void fanout_clear(streamer *st, hub *h);
+
+/* Free a hub that has neither streams nor readings under way. */
+void hub_drop_if_unused(streamer *st, hub *h);
 
 /* fanout.c's call: everything was sent, the feed may be read further. */
 void hub_feed_wants_more(streamer *st, hub *h);

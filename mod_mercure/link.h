@@ -15,26 +15,26 @@
 
 struct streamer;
 
-typedef struct link link;
+typedef struct broker_link broker_link;
 
 /* Open the sockets; brokerd need not be there. NULL with the reason when the system refuses. */
-link *link_open(struct streamer *st, const char *socket_dir, mercure_error *err);
-void link_close(link *l);
+broker_link *link_open(struct streamer *st, const char *socket_dir, mercure_error *err);
+void link_close(broker_link *l);
 
 /* Watch the link's descriptors; their events call link_work(). */
-bool link_watch(link *l, int epoll, void *tag);
+bool link_watch(broker_link *l, int epoll, void *tag);
 
 /* Take what has arrived, send what is due. Returns true when there is more: call again soon.
  * Must be called before every wait, because ZeroMQ's descriptors tell of changes only.
  */
-bool link_work(link *l);
+bool link_work(broker_link *l);
 
 /* When link_work() wants to be called without an event, in the clock's milliseconds. */
-uint64_t link_due(const link *l);
+uint64_t link_due(const broker_link *l);
 
 /* Say that a matcher is wanted, or no longer. Without a link nothing is sent: see hub_register_all(). */
-void link_register(link *l, mercure_str hub, const mercure_matcher *matcher);
-void link_unregister(link *l, mercure_str hub, const mercure_matcher *matcher);
+void link_register(broker_link *l, mercure_str hub, const mercure_matcher *matcher);
+void link_unregister(broker_link *l, mercure_str hub, const mercure_matcher *matcher);
 
 /* Publish a record, from a handler's thread, and wait for brokerd's answer.
  *

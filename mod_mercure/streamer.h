@@ -34,7 +34,7 @@ typedef struct streamer {
     apr_hash_t *hubs;   /* name -> hub */
     hub *working;       /* a ring of hubs with updates on their way; NULL: none */
     buffer *comment;    /* the heartbeat */
-    link *link;
+    broker_link *link;
     replay *replay;
     counters *counters;
     /* Shared: */
@@ -42,7 +42,8 @@ typedef struct streamer {
     int wake; /* an eventfd */
     pthread_mutex_t lock;
     streamer_command *commands, **commands_end;
-    bool stopping;
+    atomic_bool stopping;
+    atomic_bool stopped;
     atomic_uint streams; /* held and blocking */
     /* The history, for this thread's reader and for handlers: see streamer_history_begin(). */
     char *history_dir;
@@ -59,7 +60,9 @@ typedef struct streamer {
  */
 streamer *streamer_start(const char *socket_dir, const char *history_dir, counters *c, mercure_error *err);
 
-/* End all streams and the thread, and free it. */
+/* End all streams and the thread, and free it. May be called where nothing can be locked and any lock may be held, even in a
+ * signal handler: if the thread cannot end soon, everything is left as it is for the process's end.
+ */
 void streamer_stop(streamer *st);
 
 /* Run `run` in the streamer's thread, soon. Commands keep their order. False without memory. */

@@ -49,6 +49,10 @@ typedef struct mercure_key mercure_key;
 mercure_status mercure_key_make(mercure_str bytes, unsigned algorithms, mercure_key **key, mercure_error *err);
 void mercure_key_free(mercure_key *key);
 
+/* 32 bytes that tell this key from any other: the SHA-256 of what it was made of. */
+#define MERCURE_FINGERPRINT 32
+const unsigned char *mercure_key_fingerprint(const mercure_key *key);
+
 #define MERCURE_ROLE_PUBLISHER  1u
 #define MERCURE_ROLE_SUBSCRIBER 2u
 

@@ -1,0 +1,130 @@
+/* child.c - see child.h.
+ *
+ * What surprised us: a prefork child that gets SIGTERM runs its pool's cleanups inside the signal handler, whatever its
+ * thread was doing. So the end neither takes a lock nor waits for long: see streamer_stop().
+ */
+#include "child.h"
+
+#include <ap_mpm.h>
+#include <http_log.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "config.h"
+
+APLOG_USE_MODULE(mercure);
+
+#define TOKENS_CACHED 4096
+
+static struct {
+    counters *counters;
+    token_cache *tokens;
+    pthread_mutex_t lock; /* guards the start of the streamer */
+    streamer *streamer;
+    unsigned streams_most;
+    unsigned workers_here, workers;
+} child = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void child_prepare(counters *c)
+{
+    child.counters = c;
+}
+
+static apr_status_t end(void *data)
+{
+    streamer *st = child.streamer;
+
+    (void)data;
+    child.streamer = NULL;
+    if (st != NULL) {
+        streamer_stop(st);
+    }
+    return APR_SUCCESS;
+}
+
+/* Raise the limit of descriptors, and see how many streams that allows beside httpd's own needs: the event MPM gives a
+ * child up that runs out of descriptors.
+ */
+static void set_budget(server_rec *s)
+{
+    struct rlimit files = {1024, 1024};
+    unsigned long limit, reserve = 256 + 8ul * child.workers_here;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        rlim_t before = files.rlim_cur;
+        files.rlim_cur = files.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &files) != 0) {
+            files.rlim_cur = before;
+        }
+    }
+    limit = files.rlim_cur == RLIM_INFINITY || files.rlim_cur > 10000000 ? 10000000 : files.rlim_cur;
+    reserve = reserve > limit / 2 ? limit / 2 : reserve;
+    child.streams_most = (unsigned)(limit - reserve);
+    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, s, "mercure: this child may hold %u streams (%lu descriptors)",
+                 child.streams_most, limit);
+}
+
+void child_init(apr_pool_t *pool, server_rec *s)
+{
+    int threads = 1, children = 1;
+
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &children);
+    child.workers_here = threads > 0 ? (unsigned)threads : 1;
+    child.workers = child.workers_here * (children > 0 ? (unsigned)children : 1);
+    set_budget(s);
+    child.tokens = token_cache_create(TOKENS_CACHED);
+    if (child.counters != NULL && !counters_claim(child.counters, getpid())) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     "mercure: more children than expected: this one counts no subscribers, limits do not apply to it");
+    }
+    apr_pool_cleanup_register(pool, NULL, end, apr_pool_cleanup_null);
+}
+
+streamer *child_streamer(server_rec *s, mercure_error *err)
+{
+    streamer *st;
+
+    pthread_mutex_lock(&child.lock);
+    if (child.streamer == NULL) {
+        apr_pool_t *pool;
+        if (apr_pool_create(&pool, NULL) == APR_SUCCESS) {
+            child.streamer = streamer_start(config_socket_dir(pool, s), config_history_dir(pool, s), child.counters, err);
+            apr_pool_destroy(pool);
+        } else {
+            mercure_fail(err, MERCURE_SYSTEM, "no memory");
+        }
+    }
+    st = child.streamer;
+    pthread_mutex_unlock(&child.lock);
+    return st;
+}
+
+token_cache *child_tokens(void)
+{
+    return child.tokens;
+}
+
+counters *child_counters(void)
+{
+    return child.counters;
+}
+
+bool child_admit_stream(streamer *st)
+{
+    if (atomic_fetch_add(&st->streams, 1) >= child.streams_most) {
+        atomic_fetch_sub(&st->streams, 1);
+        return false;
+    }
+    return true;
+}
+
+unsigned child_blocking_most(void)
+{
+    return child.workers > 1 ? child.workers / 2 : 0;
+}
+
+unsigned child_blocking_most_here(void)
+{
+    return child.workers_here > 1 ? child.workers_here / 2 : 1;
+}

@@ -1,0 +1,60 @@
+/* hub_request.h - a request for a hub, and its answers. */
+#ifndef MOD_MERCURE_HUB_REQUEST_H
+#define MOD_MERCURE_HUB_REQUEST_H
+
+#include <httpd.h>
+
+#include "config.h"
+
+#include "mercure/claims.h"
+#include "mercure/url.h"
+
+typedef struct {
+    request_rec *r;
+    const dir_config *dir;
+    const char *hub;        /* its name */
+    const char *path;       /* H of PROTOCOL */
+    const char *origin;     /* what the client calls us: scheme, host, port */
+    const char *url;        /* the hub's public URL */
+    const char *identifier; /* the resource identifier that a token's aud must hold */
+} hub_request;
+
+/* Who asks. */
+typedef struct {
+    mercure_grants *grants; /* NULL: no token; lives as long as the request */
+    bool by_cookie;
+    unsigned char digest[32]; /* of the token */
+} hub_credentials;
+
+/* --- answer.c: every function returns what a handler returns --- */
+
+/* Refuse. `reason` goes to the virtual host's error log, rate limited, and nowhere else; it must hold no secret. */
+int answer_refuse(const hub_request *q, int status, const char *reason);
+
+/* Refuse with a challenge (RFC 6750, 3). `error` is its code, or NULL when no token was presented. */
+int answer_challenge(const hub_request *q, int status, const char *error, const char *reason);
+
+/* Refuse for now, with Retry-After. */
+int answer_retry(const hub_request *q, int status, int seconds, const char *reason);
+
+/* The RFC 9728 document. */
+int answer_metadata(const hub_request *q);
+
+/* --- auth.c --- */
+
+/* Find and verify the request's token for a role. Returns OK, also without a token; or the answer, already given, in which
+ * case *answered is set.
+ */
+int auth_credentials(const hub_request *q, unsigned role, hub_credentials *credentials, bool *answered);
+
+/* May a page of another origin have made this request with the visitor's cookie? Returns OK, or the answer already given
+ * with *answered set. PROTOCOL 5.
+ */
+int auth_check_origin(const hub_request *q, bool *answered);
+
+/* --- subscribe.c, publish.c: the two methods --- */
+
+int hub_subscribe(const hub_request *q);
+int hub_publish(const hub_request *q);
+
+#endif

@@ -1,0 +1,165 @@
+/* mod_mercure.c - the module: its hooks, and which requests are for a hub.
+ *
+ * The handler looks at the request's path, not at a handler's name: so a site's rewrite rules or proxy settings do not take
+ * the hub away, and what httpd knows of access control (Require, .htaccess, mod_remoteip, mod_headers) applies as ever.
+ */
+#include <ap_mpm.h>
+#include <apr_strings.h>
+#include <http_config.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <http_protocol.h>
+#include <http_request.h>
+#include <mpm_common.h>
+
+#include "child.h"
+#include "hold.h"
+#include "hub_request.h"
+#include "supervise.h"
+
+#include "mercure/version.h"
+
+#define COUNTERS_RETAINED "mod_mercure_counters"
+#define METADATA_PATH     "/.well-known/oauth-protected-resource"
+
+/* --- requests --- */
+
+static void describe(hub_request *q, request_rec *r, const dir_config *dir)
+{
+    const server_config *server = config_of_server(r->server);
+    const char *origin = ap_construct_url(r->pool, "", r), *canonical = config_canonical_origin(r->pool, origin);
+
+    q->r = r;
+    q->dir = dir;
+    q->hub = config_hub_name(r->pool, r->server, dir);
+    q->path = config_path(r->server);
+    q->origin = canonical != NULL ? canonical : origin;
+    q->url = apr_pstrcat(r->pool, q->origin, q->path, NULL);
+    q->identifier = server->resource_identifier != NULL ? server->resource_identifier : q->url;
+}
+
+static bool is_public(const hub_request *q)
+{
+    const apr_array_header_t *urls = config_of_server(q->r->server)->public_urls;
+    int i;
+
+    for (i = 0; urls != NULL && i < urls->nelts; i++) {
+        if (strcmp(APR_ARRAY_IDX(urls, i, const char *), q->origin) == 0) {
+            return true;
+        }
+    }
+    return urls == NULL;
+}
+
+static int serve_hub(const hub_request *q)
+{
+    switch (q->r->method_number) {
+    case M_GET: /* HEAD too */
+        return hub_subscribe(q);
+    case M_POST:
+        return hub_publish(q);
+    default:
+        apr_table_setn(q->r->err_headers_out, "Allow", "GET, HEAD, POST");
+        return answer_refuse(q, HTTP_METHOD_NOT_ALLOWED, "a method that the hub does not have");
+    }
+}
+
+static int serve_metadata(const hub_request *q)
+{
+    if (q->r->method_number != M_GET) {
+        apr_table_setn(q->r->err_headers_out, "Allow", "GET, HEAD");
+        return answer_refuse(q, HTTP_METHOD_NOT_ALLOWED, "a method that the hub's metadata does not have");
+    }
+    return answer_metadata(q);
+}
+
+static int handler(request_rec *r)
+{
+    const char *path = config_path(r->server);
+    bool metadata = strncmp(r->uri, METADATA_PATH, sizeof(METADATA_PATH) - 1) == 0 &&
+                    strcmp(r->uri + sizeof(METADATA_PATH) - 1, path) == 0;
+    const dir_config *dir;
+    hub_request q;
+
+    if (!metadata && strcmp(r->uri, path) != 0) {
+        return DECLINED;
+    }
+    dir = ap_get_module_config(r->per_dir_config, &mercure_module);
+    if (dir->enabled != 1 || r->main != NULL) {
+        return DECLINED;
+    }
+    describe(&q, r, dir);
+    if (!is_public(&q)) {
+        return answer_refuse(&q, HTTP_MISDIRECTED_REQUEST, "a request for an origin that MercurePublicURLs does not list");
+    }
+    return metadata ? serve_metadata(&q) : serve_hub(&q);
+}
+
+/* --- the server's life --- */
+
+/* The table of counts lives as long as httpd: children of several generations share it. */
+static counters *shared_counters(void)
+{
+    counters **kept = ap_retained_data_get(COUNTERS_RETAINED);
+    int children = 0;
+
+    if (kept == NULL) {
+        kept = ap_retained_data_create(COUNTERS_RETAINED, sizeof(*kept));
+        ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &children);
+        *kept = counters_create((unsigned)children + 64);
+    }
+    return *kept;
+}
+
+static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    counters *c;
+
+    (void)plog;
+    (void)ptemp;
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG ||
+        ap_state_query(AP_SQ_RUN_MODE) != AP_SQ_RM_NORMAL) {
+        return OK;
+    }
+    c = shared_counters();
+    if (c == NULL) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "mercure: no shared memory for the counts of subscribers");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    child_prepare(c);
+    ap_add_version_component(pconf, "mod_mercure/" MERCURE_VERSION);
+    return supervise_post_config(pconf, s);
+}
+
+static void init_child(apr_pool_t *pool, server_rec *s)
+{
+    supervise_child_init();
+    child_init(pool, s);
+}
+
+static void child_status(server_rec *s, pid_t pid, ap_generation_t generation, int slot, mpm_child_status status)
+{
+    (void)s;
+    (void)generation;
+    (void)slot;
+    if (status != MPM_CHILD_STARTED && child_counters() != NULL) {
+        counters_child_ended(child_counters(), pid);
+    }
+}
+
+static void register_hooks(apr_pool_t *pool)
+{
+    (void)pool;
+    ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_child_init(init_child, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_status(child_status, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_monitor(supervise_monitor, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    hold_register_hooks();
+}
+
+AP_DECLARE_MODULE(mercure) = {
+    STANDARD20_MODULE_STUFF, config_create_dir,   config_merge_dir, config_create_server,
+    config_merge_server,     config_commands,     register_hooks,
+    0,
+};
