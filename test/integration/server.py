@@ -139,7 +139,8 @@ AllowOverride AuthConfig
 
     def start(self, ready=True):
         self.process = subprocess.Popen(self.wrapper + self.command("-DFOREGROUND"), env=self.environment,
-                                        stdout=subprocess.DEVNULL, stderr=open(os.path.join(self.dir, "stderr"), "ab"))
+                                        start_new_session=True, stdout=subprocess.DEVNULL,
+                                        stderr=open(os.path.join(self.dir, "stderr"), "ab"))
         if ready:
             wait_for(self.answers, "httpd answers", 60 if self.wrapper else 20)
         return self
