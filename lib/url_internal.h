@@ -53,6 +53,9 @@ size_t url_utf8_decode(const char *s, size_t len, uint32_t *code_point);
 mercure_status url_host_parse(apr_pool_t *pool, const char *input, size_t len, bool is_opaque, const char **host,
                               mercure_error *err);
 
+/* A domain, percent-decoded, to ASCII ("domain to ASCII"), appended to `ascii`; false when it is not a valid domain. */
+bool url_domain_to_ascii(apr_pool_t *pool, const char *domain, size_t len, url_buffer *ascii);
+
 static inline bool url_is_alpha(int c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
