@@ -43,16 +43,19 @@ $(B)/obj/%.o: %.c
 	@$(CC) $(ALL_CFLAGS) -c $< -o $@
 
 $(B)/brokerd: $(BROKERD_OBJS) $(LIB_OBJS)
+	@mkdir -p $(@D)
 	@echo "  LINK  $@"
-	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $(ZMQ_LIBS)
+	@$(CC) $(LDFLAGS) -o $@.new $^  $(LIBS) $(ZMQ_LIBS) && mv $@.new $@
 
 $(B)/mod_mercure.so: $(MODULE_OBJS) $(LIB_OBJS)
+	@mkdir -p $(@D)
 	@echo "  LINK  $@"
-	@$(CC) $(LDFLAGS) -shared -o $@ $^ $(LIBS) $(ZMQ_LIBS) -lssl
+	@$(CC) $(LDFLAGS) -shared -o $@.new $^  $(LIBS) $(ZMQ_LIBS) -lssl && mv $@.new $@
 
 $(B)/test/unit/%: $(B)/obj/test/unit/%.o $(LIB_OBJS)
+	@mkdir -p $(@D)
 	@echo "  LINK  $@"
-	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+	@$(CC) $(LDFLAGS) -o $@.new $^  $(LIBS) -lcmocka && mv $@.new $@
 
 $(B)/bench-load: $(wildcard bench/load*.c) $(wildcard bench/load*.h)
 	@mkdir -p $(@D)

@@ -117,7 +117,8 @@ static bool is_one_of(const ap_filter_t *filter, const char *const *names)
 void hold_remove_filters(request_rec *r)
 {
     static const char *const wanted_content[] = {"fixup_headers_out", NULL};
-    static const char *const unwanted_protocol[] = {"byterange", "rate_limit", NULL};
+    static const char *const unwanted_protocol[] = {"byterange", "rate_limit", "cache_remove_url", "cache_invalidate",
+                                                    NULL};
     ap_filter_t *filter = r->output_filters, *next;
 
     for (; filter != NULL && filter->frec->ftype < AP_FTYPE_CONNECTION; filter = next) {

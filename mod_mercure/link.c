@@ -4,6 +4,9 @@
  * SYNCING, brokerd has welcomed us, all matchers are registered anew, and a ping was sent behind them; UP, when its pong
  * has come back: everything was registered by then, so the history read from here on misses nothing.
  *
+ * What surprised us: a ZeroMQ socket that connects keeps its queue, and what it knows of the peer's subscriptions, when the
+ * peer goes; only with ZMQ_IMMEDIATE are both the connection's own, so that we see brokerd go and come.
+ *
  * Handlers leave their publications in a list and wait on a semaphore; the streamer's thread sends them, sends them
  * again while no answer comes, and hands over the answer. brokerd stores a repeated one once.
  */
@@ -26,6 +29,7 @@
 
 #define MESSAGES_AT_ONCE 256
 #define PING_MS          1000
+#define UNSENT_MS        10 /* the control socket is not connected yet: try again */
 #define PING_DELIVERIES  1024 /* brokerd lets a child lag by a bounded number: tell it before */
 #define SILENCE_MS       4000 /* no word from brokerd for so long: greet it anew */
 #define REPEAT_MS        500  /* a publication is sent again */
@@ -71,7 +75,7 @@ static bool open_socket(broker_link *l, void **result, int type, const char *dir
 {
     char endpoint[sizeof(((struct sockaddr_un *)NULL)->sun_path) + 8];
     int len = snprintf(endpoint, sizeof(endpoint), "ipc://%s/%s", dir, name);
-    int bound = QUEUE_BOUND, linger = 200, soonest = 20, latest = 200;
+    int bound = QUEUE_BOUND, linger = 200, soonest = 20, latest = 200, one = 1;
     void *socket = zmq_socket(l->context, type);
 
     *result = socket;
@@ -82,6 +86,7 @@ static bool open_socket(broker_link *l, void **result, int type, const char *dir
     if (socket == NULL || zmq_setsockopt(socket, ZMQ_SNDHWM, &bound, sizeof(bound)) != 0 ||
         zmq_setsockopt(socket, ZMQ_RCVHWM, &bound, sizeof(bound)) != 0 ||
         zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof(linger)) != 0 ||
+        zmq_setsockopt(socket, ZMQ_IMMEDIATE, &one, sizeof(one)) != 0 ||
         zmq_setsockopt(socket, ZMQ_RECONNECT_IVL, &soonest, sizeof(soonest)) != 0 ||
         zmq_setsockopt(socket, ZMQ_RECONNECT_IVL_MAX, &latest, sizeof(latest)) != 0 ||
         (type == ZMQ_DEALER && zmq_setsockopt(socket, ZMQ_ROUTING_ID, l->id.bytes, sizeof(l->id.bytes)) != 0) ||
@@ -116,12 +121,12 @@ broker_link *link_open(streamer *st, const char *dir, mercure_error *err)
     return l;
 }
 
-/* A message that cannot be sent means that the link is broken: silence will tell. */
-static void send_control(broker_link *l, const mercure_wire_control *control)
+/* A message that cannot be sent means that the link is broken: where the caller does not look, silence will tell. */
+static bool send_control(broker_link *l, const mercure_wire_control *control)
 {
     unsigned char frame[MERCURE_WIRE_MAX];
 
-    (void)zmq_send(l->control, frame, mercure_wire_put_control(control, frame), ZMQ_DONTWAIT);
+    return zmq_send(l->control, frame, mercure_wire_put_control(control, frame), ZMQ_DONTWAIT) >= 0;
 }
 
 void link_close(broker_link *l)
@@ -161,10 +166,11 @@ bool link_watch(broker_link *l, int epoll, void *tag)
 
 static void greet(broker_link *l)
 {
+    bool sent = send_control(l, &(mercure_wire_control){.type = MERCURE_WIRE_HELLO, .peer = l->id});
+
     l->state = GREETING;
-    l->next_ping_ms = l->streamer->now_ms + PING_MS;
+    l->next_ping_ms = l->streamer->now_ms + (sent ? PING_MS : UNSENT_MS);
     l->heard_ms = l->streamer->now_ms;
-    send_control(l, &(mercure_wire_control){.type = MERCURE_WIRE_HELLO, .peer = l->id});
 }
 
 static void ping(broker_link *l)

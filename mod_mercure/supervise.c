@@ -49,6 +49,7 @@ static struct {
     running_broker *broker;
     server_rec *server;
     apr_pool_t *pconf;
+    pid_t parent;
 } self;
 
 static running_broker *retained(void)
@@ -272,6 +273,7 @@ int supervise_post_config(apr_pool_t *pconf, server_rec *s)
     self.broker = config_of_server(s)->broker_dir == NULL ? broker : NULL;
     self.server = s;
     self.pconf = pconf;
+    self.parent = getpid();
     apr_pool_cleanup_register(pconf, NULL, configuration_ends, apr_pool_cleanup_null);
     if (broker->proc.pid != 0 && (self.broker == NULL || strcmp(command, broker->command) != 0)) {
         stop(broker); /* it is no longer wanted, or not like this */
@@ -294,6 +296,9 @@ int supervise_post_config(apr_pool_t *pconf, server_rec *s)
 
 void supervise_child_init(void)
 {
+    if (getpid() == self.parent) {
+        return; /* httpd -X: the parent serves requests itself */
+    }
     if (self.broker != NULL && self.broker->socket >= 0) {
         close(self.broker->socket);
         self.broker->socket = -1;

@@ -141,17 +141,20 @@ class Stream:
             if not more:
                 raise AssertionError(f"the connection ended before the headers: {self.raw!r}")
             self.raw += more
-        head, self.raw = self.raw.split(b"\r\n\r\n", 1)
+        head, rest = self.raw.split(b"\r\n\r\n", 1)
+        self.raw, self.chunks = b"", b""
         lines = head.decode("utf-8", "replace").split("\r\n")
         self.status = int(lines[0].split()[1])
         self.headers = {}
         for line in lines[1:]:
             name, value = line.split(":", 1)
             self.headers[name.strip().lower()] = value.strip()
+        self.chunked = self.headers.get("transfer-encoding") == "chunked"
+        self.add(rest)
         if self.status != 200:
             length = int(self.headers.get("content-length", "0"))
             while len(self.raw) < length:
-                self.raw += self.sock.recv(65536)
+                self.add(self.sock.recv(65536))
             answer = Answer(self.status, self.headers, self.raw.decode("utf-8", "replace"))
             self.sock.close()
             raise Refused(answer)
@@ -160,6 +163,20 @@ class Stream:
             if not self.read(seconds):
                 raise AssertionError("no first comment")
         return self
+
+    def add(self, received):
+        """Take bytes off the wire; chunks are undone."""
+        if not self.chunked:
+            self.raw += received
+            return
+        self.chunks += received
+        while b"\r\n" in self.chunks:
+            size, rest = self.chunks.split(b"\r\n", 1)
+            size = int(size, 16)
+            if len(rest) < size + 2:
+                return
+            self.raw += rest[:size]
+            self.chunks = rest[size + 2:]
 
     def parse(self):
         while b"\n" in self.raw:
@@ -195,7 +212,7 @@ class Stream:
         if not more:
             self.ended = True
             return False
-        self.raw += more
+        self.add(more)
         self.parse()
         return True
 

@@ -143,6 +143,7 @@ AllowOverride AuthConfig
                                         stderr=open(os.path.join(self.dir, "stderr"), "ab"))
         if ready:
             wait_for(self.answers, "httpd answers", 60 if self.wrapper else 20)
+            wait_for(self.child_pids, "httpd has children")
         return self
 
     def answers(self):
