@@ -1,12 +1,14 @@
 # Makefile - an ordinary incremental build; ./build.sh is the front door and calls it.
 #
 #   make                     build/mod_mercure.so, build/brokerd
+#   make install             put them where Apache finds them (PREFIX, DESTDIR)
 #   make unit                build and run the tests of lib/ alone
 #   make SANITIZE=1 B=build/asan ...   the same with AddressSanitizer and UndefinedBehaviorSanitizer
 #
 # Flags come from apxs and pkg-config. Warnings are errors.
 
 B ?= build
+PREFIX ?= /usr/local
 CC ?= gcc
 PKG := pkg-config
 
@@ -30,11 +32,11 @@ BROKERD_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard brokerd/*.c))
 MODULE_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard mod_mercure/*.c))
 UNIT_TESTS := $(patsubst test/unit/%.c,$(B)/test/unit/%,$(wildcard test/unit/test_*.c))
 
-.PHONY: all unit clean
+.PHONY: all unit unit-programs install clean
 all: $(B)/brokerd $(B)/mod_mercure.so
 
 $(B)/obj/lib/%.o: ALL_CFLAGS += -Wshadow -Wconversion
-$(B)/obj/mod_mercure/%.o: ALL_CFLAGS += $(shell apxs -q CPPFLAGS 2>/dev/null) $(shell apxs -q EXTRA_CPPFLAGS 2>/dev/null) \
+$(B)/obj/mod_mercure/%.o: ALL_CFLAGS += -DMERCURE_BROKERD='"$(PREFIX)/sbin/brokerd"' $(shell apxs -q CPPFLAGS 2>/dev/null) $(shell apxs -q EXTRA_CPPFLAGS 2>/dev/null) \
 	-isystem $(shell apxs -q INCLUDEDIR)
 
 $(B)/obj/%.o: %.c
@@ -61,8 +63,20 @@ $(B)/bench-load: $(wildcard bench/load*.c) $(wildcard bench/load*.h)
 	@mkdir -p $(@D)
 	$(CC) -O2 -g $(WARN) -D_GNU_SOURCE -o $@ $(filter %.c,$^) $(shell $(PKG) --cflags --libs openssl) -lpthread
 
+unit-programs: $(UNIT_TESTS)
+
 unit: $(UNIT_TESTS)
 	@for test in $^; do ./$$test || exit 1; done
+
+LIBEXECDIR := $(shell apxs -q LIBEXECDIR 2>/dev/null)
+MODS := /etc/apache2/mods-available
+
+# The module goes where httpd's modules are; on Debian, `a2enmod mercure` then loads it.
+install: all
+	install -D -m 644 $(B)/mod_mercure.so $(DESTDIR)$(LIBEXECDIR)/mod_mercure.so
+	install -D -m 755 $(B)/brokerd $(DESTDIR)$(PREFIX)/sbin/brokerd
+	if [ -d $(MODS) ]; then install -d $(DESTDIR)$(MODS); \
+	    echo "LoadModule mercure_module $(LIBEXECDIR)/mod_mercure.so" >$(DESTDIR)$(MODS)/mercure.load; fi
 
 clean:
 	rm -rf build
