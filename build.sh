@@ -16,7 +16,7 @@ BUILD_PACKAGES="build-essential pkg-config apache2 apache2-dev apache2-ssl-dev l
     libssl-dev libidn2-dev"
 RUN_PACKAGES="php-fpm php-curl openssl curl"
 TEST_PACKAGES="libcmocka-dev python3-pytest python3-jwt python3-cryptography python3-zmq python3-selenium chromium
-    chromium-driver libapache2-mod-security2 libapache2-mod-evasive iproute2 procps util-linux"
+    chromium-driver valgrind libapache2-mod-security2 libapache2-mod-evasive iproute2 procps util-linux"
 BENCH_PACKAGES="nginx-light libnginx-mod-nchan"
 
 say() {

@@ -39,6 +39,8 @@ static apr_status_t end(void *data)
     if (st != NULL) {
         streamer_stop(st);
     }
+    token_cache_free(child.tokens);
+    child.tokens = NULL;
     return APR_SUCCESS;
 }
 

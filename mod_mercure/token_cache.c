@@ -33,6 +33,21 @@ token_cache *token_cache_create(size_t size)
     return cache;
 }
 
+void token_cache_free(token_cache *cache)
+{
+    size_t i;
+
+    if (cache == NULL) {
+        return;
+    }
+    for (i = 0; i < cache->size; i++) {
+        mercure_grants_release(cache->ring[i].grants);
+    }
+    apr_pool_destroy(cache->pool);
+    pthread_mutex_destroy(&cache->lock);
+    free(cache);
+}
+
 static void add_string(EVP_MD_CTX *digest, const char *text, size_t len)
 {
     EVP_DigestUpdate(digest, &len, sizeof(len));

@@ -16,6 +16,7 @@ typedef struct token_cache token_cache;
 
 /* For at most `size` tokens. NULL without memory. */
 token_cache *token_cache_create(size_t size);
+void token_cache_free(token_cache *cache); /* NULL is allowed */
 
 /* The digest of a token for a role. False when there is no memory: then the token is just verified. */
 bool token_cache_digest(mercure_str token, const mercure_trust *trust, unsigned role, unsigned char digest[TOKEN_DIGEST]);

@@ -26,8 +26,10 @@ typedef struct {
     uint64_t bytes;   /* sum of the records' sizes */
 } mercure_retention;
 
-/* The size of the memory map, and so the most that the history of all hubs together can take on disk. */
-#define MERCURE_HISTORY_MAX_BYTES (UINT64_C(64) << 30)
+/* The size of the memory map, and so the most that the history of all hubs together can take on disk. A file grows only as
+ * it is used. (valgrind cannot map more.)
+ */
+#define MERCURE_HISTORY_MAX_BYTES (UINT64_C(32) << 30)
 
 /* Open the history in `directory` (created with mode 0700 when missing) for writing.
  *
