@@ -7,6 +7,7 @@
 #include "config.h"
 
 #include "mercure/claims.h"
+#include "mercure/form.h"
 #include "mercure/url.h"
 
 typedef struct {
@@ -51,6 +52,13 @@ int auth_credentials(const hub_request *q, unsigned role, hub_credentials *crede
  * with *answered set. PROTOCOL 5.
  */
 int auth_check_origin(const hub_request *q, bool *answered);
+
+/* --- form_body.c --- */
+
+/* Read the request's body, a form of at most MercureMaxBody bytes, into the request's pool. Returns OK, or the answer already
+ * given with *answered set.
+ */
+int read_form_body(const hub_request *q, mercure_form *form, bool *answered);
 
 /* --- subscribe.c, publish.c: the two methods --- */
 
