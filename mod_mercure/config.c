@@ -138,9 +138,13 @@ void *config_merge_dir(apr_pool_t *pool, void *base_data, void *add_data)
         config->max_blocking = add->max_blocking < base->max_blocking ? add->max_blocking : base->max_blocking;
     } else if (add->max_blocking != UNSET) {
         config->max_blocking = add->max_blocking;
-        config->max_blocking_is_tenants = add->limits_are_tenants; /* then it stays below the server's default */
+        /* then it stays below the server's default */
+        config->max_blocking_is_tenants = add->limits_are_tenants || add->max_blocking_is_tenants;
     }
     merge_retention(config, add);
+    /* Sections of an .htaccess file (Files, If) are merged with each other first, then with what the administrator says. */
+    config->limits_are_tenants = base->limits_are_tenants || add->limits_are_tenants;
+    config->retention_is_tenants = base->retention_is_tenants || add->retention_is_tenants;
     return config;
 }
 

@@ -1,7 +1,8 @@
 /* mod_mercure.c - the module: its hooks, and which requests are for a hub.
  *
- * The handler looks at the request's path, not at a handler's name: so a site's rewrite rules or proxy settings do not take
- * the hub away, and what httpd knows of access control (Require, .htaccess, mod_remoteip, mod_headers) applies as ever.
+ * A hub is found by the request's path. Sites have rules that send whatever is no file to a front controller or a proxy; so that
+ * they do not take the hub away, a request for it is mapped before them, and has a handler's name before they look. What httpd
+ * knows of access control (Require, .htaccess, mod_remoteip, mod_headers) applies as ever.
  */
 #include <ap_mpm.h>
 #include <apr_strings.h>
@@ -73,26 +74,56 @@ static int serve_metadata(const hub_request *q)
     return answer_metadata(q);
 }
 
+typedef enum { NOT_OURS, THE_HUB, ITS_METADATA } target;
+
+/* What is this request for, as far as its path and the settings known by now say? */
+static target target_of(const request_rec *r)
+{
+    const dir_config *dir = ap_get_module_config(r->per_dir_config, &mercure_module);
+    const char *path = config_path(r->server);
+
+    if (dir->enabled != 1 || r->main != NULL || r->uri == NULL) {
+        return NOT_OURS;
+    }
+    if (strcmp(r->uri, path) == 0) {
+        return THE_HUB;
+    }
+    return strncmp(r->uri, METADATA_PATH, sizeof(METADATA_PATH) - 1) == 0 &&
+                   strcmp(r->uri + sizeof(METADATA_PATH) - 1, path) == 0
+               ? ITS_METADATA
+               : NOT_OURS;
+}
+
+/* Before mod_rewrite, mod_alias and mod_proxy: the path is what it is. A hub that only an .htaccess file switches on is not known
+ * here yet: rules of the server's configuration come before it, as everywhere.
+ */
+static int translate_name(request_rec *r)
+{
+    return target_of(r) == NOT_OURS || r->proxyreq ? DECLINED : ap_core_translate(r);
+}
+
+/* Before mod_dir's FallbackResource, which leaves alone what has a handler. */
+static int fixups(request_rec *r)
+{
+    if (target_of(r) != NOT_OURS) {
+        r->handler = "mercure-hub";
+    }
+    return DECLINED;
+}
+
 static int handler(request_rec *r)
 {
-    const char *path = config_path(r->server);
-    bool metadata = strncmp(r->uri, METADATA_PATH, sizeof(METADATA_PATH) - 1) == 0 &&
-                    strcmp(r->uri + sizeof(METADATA_PATH) - 1, path) == 0;
-    const dir_config *dir;
+    target wanted = target_of(r);
     hub_request q;
 
-    if (!metadata && strcmp(r->uri, path) != 0) {
+    if (wanted == NOT_OURS || r->proxyreq == PROXYREQ_PROXY) {
         return DECLINED;
     }
-    dir = ap_get_module_config(r->per_dir_config, &mercure_module);
-    if (dir->enabled != 1 || r->main != NULL) {
-        return DECLINED;
-    }
-    describe(&q, r, dir);
+    describe(&q, r, ap_get_module_config(r->per_dir_config, &mercure_module));
     if (!is_public(&q)) {
         return answer_refuse(&q, HTTP_MISDIRECTED_REQUEST, "a request for an origin that MercurePublicURLs does not list");
     }
-    return metadata ? serve_metadata(&q) : serve_hub(&q);
+    return wanted == THE_HUB ? serve_hub(&q) : serve_metadata(&q);
 }
 
 /* --- the server's life --- */
@@ -154,6 +185,8 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_child_init(init_child, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_status(child_status, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_monitor(supervise_monitor, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_translate_name(translate_name, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_fixups(fixups, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
     hold_register_hooks();
 }

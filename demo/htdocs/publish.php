@@ -1,0 +1,82 @@
+<?php
+/* publish.php - takes the page's form and publishes it. Answers JSON when asked for it (the page's script does), else a
+ * redirect back to the page, so the form works without JavaScript.
+ */
+declare(strict_types=1);
+
+require __DIR__ . '/../mercure.php';
+
+function wants_json(): bool
+{
+    return str_contains($_SERVER['HTTP_ACCEPT'] ?? '', 'application/json');
+}
+
+/* Say what went wrong, in the form that the client understands, and end. */
+function refuse(int $status, string $sentence): never
+{
+    http_response_code($status);
+    if (wants_json()) {
+        header('Content-Type: application/json');
+        exit(json_encode(['error' => $sentence], JSON_INVALID_UTF8_SUBSTITUTE));
+    }
+    $sentence = htmlspecialchars($sentence);
+    exit(<<<HTML
+        <!doctype html>
+        <html lang="en">
+        <meta charset="utf-8">
+        <meta name="viewport" content="width=device-width, initial-scale=1">
+        <title>Not published</title>
+        <link rel="icon" href="icon.svg">
+        <link rel="stylesheet" href="style.css">
+        <main class="card notice">
+        <h1>Not published</h1>
+        <p class="wrong" role="alert">$sentence</p>
+        <p><a href="./">Back to the page</a></p>
+        </main>
+
+        HTML);
+}
+
+header('Cache-Control: no-store');
+if ($_SERVER['REQUEST_METHOD'] !== 'POST') {
+    header('Allow: POST');
+    refuse(405, 'Use the form of the page.');
+}
+/* Another site's page must not publish in its visitors' name. */
+if (isset($_SERVER['HTTP_ORIGIN']) && $_SERVER['HTTP_ORIGIN'] !== 'http://' . $_SERVER['HTTP_HOST']) {
+    refuse(403, 'This form takes messages from its own page only.');
+}
+if (!is_string($_POST['message'] ?? null)) {
+    refuse(400, 'There is no message, or it is too large.');
+}
+$message = $_POST['message'];
+$private = isset($_POST['private']);
+
+try {
+    // --- shown on the page ---
+    $hub = new Mercure(
+        getenv('MERCURE_URL'),
+        getenv('MERCURE_ISSUER'),
+        getenv('MERCURE_SECRET'),
+    );
+
+    $id = $hub->publish(
+        'https://demo.example/news',
+        $message,
+        private: $private,
+        type: $private ? 'private' : null,
+    );
+    // --- end ---
+} catch (MercureError $error) {
+    error_log('publish.php: ' . $error->getMessage());
+    if ($error->retryAfter !== null) {
+        header('Retry-After: ' . $error->retryAfter);
+    }
+    refuse(in_array($error->getCode(), [400, 413, 429, 503], true) ? $error->getCode() : 502, $error->getMessage());
+}
+
+if (wants_json()) {
+    header('Content-Type: application/json');
+    exit(json_encode(['id' => $id]));
+}
+header('Location: ./?published=' . urlencode($id), true, 303);
