@@ -32,7 +32,8 @@
 APLOG_USE_MODULE(mercure);
 
 #define RETAINED         "mod_mercure_broker"
-#define SOONEST_AGAIN_MS 1000 /* a brokerd that dies younger is not started again at once */
+#define YOUNG_MS         1000
+#define FAILURES_MOST    3 /* so many in a row that died young, and it is not started again at once */
 #define READY_WAIT_MS    5000
 #define STOP_WAIT_MS     10000
 
@@ -41,6 +42,7 @@ typedef struct {
     apr_proc_t proc; /* pid 0: none runs */
     int socket;      /* our end of the pair */
     uint64_t started_ms;
+    unsigned failures;
     char command[4096]; /* what it was started with */
 } running_broker;
 
@@ -150,18 +152,19 @@ static bool start(running_broker *broker, server_rec *s, apr_pool_t *pool)
 static void broker_ended(int reason, void *data, apr_wait_t status)
 {
     running_broker *broker = data;
-    bool young = clock_now_ms() - broker->started_ms < SOONEST_AGAIN_MS;
+    bool young = clock_now_ms() - broker->started_ms < YOUNG_MS, again;
 
     if (reason != APR_OC_REASON_DEATH && reason != APR_OC_REASON_LOST) {
         return; /* unregistered by a restart or a stop */
     }
     apr_proc_other_child_unregister(data);
     broker->proc.pid = 0;
-    ap_log_error(APLOG_MARK, APLOG_ERR, 0, self.server, "mercure: brokerd has ended (%s %d), %s",
-                 WIFSIGNALED(status) ? "signal" : "exit status",
-                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
-                 young ? "it is tried again in some seconds" : "starting it again");
-    if (!young) {
+    broker->failures = young ? broker->failures + 1 : 0;
+    again = broker->failures < FAILURES_MOST;
+    /* APR gives the exit status or the signal's number, and does not say which. */
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, self.server, "mercure: brokerd has ended (exit status or signal %d), %s", status,
+                 again ? "starting it again" : "it is tried again within 10 seconds");
+    if (again) {
         start(broker, self.server, self.pconf);
     }
 }
@@ -176,7 +179,7 @@ int supervise_monitor(apr_pool_t *pool, server_rec *s)
     (void)pool;
     (void)s;
     if (self.broker != NULL && self.broker->proc.pid == 0 &&
-        clock_now_ms() - self.broker->started_ms >= SOONEST_AGAIN_MS) {
+        clock_now_ms() - self.broker->started_ms >= YOUNG_MS) {
         start(self.broker, self.server, self.pconf);
     }
     return DECLINED;

@@ -1,5 +1,6 @@
 """A private httpd with its own brokerd, in a temporary directory and on free ports, for one test."""
 
+import glob
 import os
 import pwd
 import shutil
@@ -163,9 +164,27 @@ AllowOverride AuthConfig
         self.process.send_signal(signal.SIGUSR1)
         wait_for(lambda: self.log().count("resuming normal operations") > before, "graceful restart")
 
+    def at_rest(self):
+        """Does every thread of httpd's children sleep?"""
+        for pid in self.child_pids():
+            for stat in glob.glob(f"/proc/{pid}/task/*/stat"):
+                try:
+                    with open(stat) as f:
+                        if f.read().rsplit(")", 1)[1].split()[0] not in "SZ":
+                            return False
+                except (FileNotFoundError, ProcessLookupError):
+                    pass
+        return True
+
     def stop(self, graceful=False):
+        """Stop httpd. Its workers are let come to rest first: the event and worker MPMs' close_worker_sockets() looks at sockets
+        whose pools a busy worker may just have cleared, and then a child crashes by no fault of ours.
+        """
         if self.process is None or self.process.poll() is not None:
             return
+        deadline = time.monotonic() + 2
+        while not self.at_rest() and time.monotonic() < deadline:
+            time.sleep(0.002)
         self.process.send_signal(signal.SIGWINCH if graceful else signal.SIGTERM)
         try:
             self.process.wait(60 if self.wrapper else 20)

@@ -391,6 +391,17 @@ static void hubs_with_the_same_ids_are_kept_apart(void **state)
     assert_read("y", 1, "", 1); /* does not run on into the next hub */
 }
 
+static void a_hub_whose_updates_are_all_gone_does_not_read_on_into_the_next(void **state)
+{
+    (void)state;
+    append_at("x", (mercure_retention){0, 0, 1}, "a", T0);
+    append_at("x", (mercure_retention){0, 0, 1}, "b", T0);
+    append("y", "c");
+    append("y", "d");
+    assert_read("x", 0, "", 2);
+    assert_read("y", 0, "1:c 2:d ", 2);
+}
+
 static void a_hub_and_an_id_of_the_longest_kind_are_stored(void **state)
 {
     char hub[256], other_hub[256], id[4097], other_id[4097];
@@ -1092,6 +1103,7 @@ int main(void)
         TEST(a_batch_is_appended_in_order_across_hubs),
         TEST(a_batch_with_a_damaged_record_stores_nothing),
         TEST(hubs_with_the_same_ids_are_kept_apart),
+        TEST(a_hub_whose_updates_are_all_gone_does_not_read_on_into_the_next),
         TEST(a_hub_and_an_id_of_the_longest_kind_are_stored),
         TEST(an_unknown_id_is_not_found),
         TEST(all_survives_close_and_reopen),
