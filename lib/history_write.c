@@ -57,7 +57,7 @@ static bool over_retention(const history_hub *hub, uint64_t now_ms)
         return false;
     }
     return (keep->events > 0 && kept(hub) > keep->events) || (keep->bytes > 0 && hub->bytes > keep->bytes) ||
-           (keep->seconds > 0 && now_ms > hub->first_time && now_ms - hub->first_time > keep->seconds * 1000);
+           (keep->seconds > 0 && now_ms > hub->first_time && (now_ms - hub->first_time - 1) / 1000 >= keep->seconds);
 }
 
 static mercure_status delete_id(mercure_history *history, MDB_txn *txn, const history_hub *hub, mercure_str id,
@@ -378,7 +378,7 @@ static mercure_status forget_publications(mercure_history *history, MDB_txn *txn
 
 mercure_status mercure_history_tidy(mercure_history *history, uint64_t now_ms, uint64_t seconds, mercure_error *err)
 {
-    uint64_t age = seconds * 1000;
+    uint64_t age = seconds < now_ms / 1000 ? seconds * 1000 : now_ms;
     size_t budget = DISCARD_AT_ONCE;
     mercure_status status;
     MDB_txn *txn;
@@ -390,7 +390,7 @@ mercure_status mercure_history_tidy(mercure_history *history, uint64_t now_ms, u
     if (rc != 0) {
         return history_result(rc, "tidying", err);
     }
-    status = forget_publications(history, txn, now_ms > age ? now_ms - age : 0, &budget, err);
+    status = forget_publications(history, txn, now_ms - age, &budget, err);
     if (status != MERCURE_OK || budget == DISCARD_AT_ONCE) {
         mdb_txn_abort(txn);
         return status;

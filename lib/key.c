@@ -4,6 +4,7 @@
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/ec.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
@@ -124,6 +125,7 @@ static EVP_PKEY *read_public_key(mercure_str bytes)
         X509_free(certificate);
     }
     BIO_free(bio);
+    ERR_clear_error();
     return public_key;
 }
 
@@ -297,6 +299,7 @@ static bool verify_public(const mercure_key *key, mercure_algorithm algorithm, m
     }
     OPENSSL_free(der);
     EVP_MD_CTX_free(context);
+    ERR_clear_error(); /* what failed here is nobody else's error: mod_ssl looks at the same thread's queue */
     return good;
 }
 

@@ -63,36 +63,48 @@ static bool holds(const apr_array_header_t *matchers, const mercure_matcher *mat
     return false;
 }
 
-mercure_status mercure_subscription_from_form(apr_pool_t *pool, mercure_form *form, mercure_subscription *subscription,
-                                              mercure_error *err)
+static mercure_status take_pair(mercure_subscription *subscription, mercure_str name, mercure_str value,
+                                mercure_error *err)
 {
-    mercure_str name, value, type;
+    mercure_matcher matcher;
+    mercure_status status;
+    mercure_str type;
+
+    if (mercure_str_is(name, "last_event_id") && subscription->last_event_id.data == NULL) {
+        subscription->last_event_id = value;
+    }
+    if (!type_of_parameter(name, &type)) {
+        return MERCURE_OK;
+    }
+    if (type.len == 0 || !mercure_utf8_valid(name)) {
+        return mercure_fail(err, MERCURE_INVALID,
+                            "a parameter whose name starts with match, but is neither match nor match_exact");
+    }
+    status = mercure_matcher_make(type, value, &matcher, err);
+    if (status != MERCURE_OK || holds(subscription->matchers, &matcher)) {
+        return status;
+    }
+    if (subscription->matchers->nelts >= MERCURE_MAX_MATCHERS) {
+        return mercure_fail(err, MERCURE_LIMIT, "more than %d matchers in one request", MERCURE_MAX_MATCHERS);
+    }
+    APR_ARRAY_PUSH(subscription->matchers, mercure_matcher) = matcher;
+    return MERCURE_OK;
+}
+
+mercure_status mercure_subscription_from_forms(apr_pool_t *pool, mercure_form *forms, size_t count,
+                                               mercure_subscription *subscription, mercure_error *err)
+{
+    mercure_str name, value;
+    size_t i;
 
     subscription->matchers = apr_array_make(pool, 2, sizeof(mercure_matcher));
     subscription->last_event_id = (mercure_str){NULL, 0};
-    while (mercure_form_next(form, &name, &value)) {
-        mercure_matcher matcher;
-        mercure_status status;
-
-        if (mercure_str_is(name, "last_event_id") && subscription->last_event_id.data == NULL) {
-            subscription->last_event_id = value;
-        }
-        if (!type_of_parameter(name, &type)) {
-            continue;
-        }
-        if (type.len == 0 || !mercure_utf8_valid(name)) {
-            return mercure_fail(err, MERCURE_INVALID,
-                                "a query parameter whose name starts with match, but is neither match nor match_exact");
-        }
-        status = mercure_matcher_make(type, value, &matcher, err);
-        if (status != MERCURE_OK) {
-            return status;
-        }
-        if (subscription->matchers->nelts >= MERCURE_MAX_MATCHERS) {
-            return mercure_fail(err, MERCURE_LIMIT, "more than %d matchers in one request", MERCURE_MAX_MATCHERS);
-        }
-        if (!holds(subscription->matchers, &matcher)) {
-            APR_ARRAY_PUSH(subscription->matchers, mercure_matcher) = matcher;
+    for (i = 0; i < count; i++) {
+        while (mercure_form_next(&forms[i], &name, &value)) {
+            mercure_status status = take_pair(subscription, name, value, err);
+            if (status != MERCURE_OK) {
+                return status;
+            }
         }
     }
     if (subscription->matchers->nelts == 0) {

@@ -169,7 +169,11 @@ static bool add_members(streamer *st, hub *h, stream *s)
             s->members[i].entry->phase = ENTRY_ASKED;
             link_register(st->link, hub_name(h), &j->matchers[i]);
         }
-        j->waiting += s->members[i].entry->phase != ENTRY_REGISTERED;
+        if (s->members[i].entry->phase != ENTRY_REGISTERED) {
+            j->waiting++;
+        } else if (s->position < s->members[i].entry->since) {
+            j->must_read = true; /* nobody here had asked for it by then */
+        }
     }
     return true;
 }
@@ -250,6 +254,7 @@ void hub_registered(streamer *st, mercure_str name, const mercure_matcher *match
         return; /* nobody wants it any more, or it was asked for anew since */
     }
     entry->phase = ENTRY_REGISTERED;
+    entry->since = head;
     h->target = head > h->target ? head : h->target;
     /* From the end, since a stream that closes moves the last one into its place. */
     for (i = entry->count; i > 0; i--) {

@@ -25,7 +25,7 @@
 
 typedef struct hub hub;
 
-/* An entry's phase, in a hub's index. */
+/* An entry's phase, in a hub's index. Once it is registered, `since` is the sequence after which its updates are forwarded. */
 enum { ENTRY_NEW = 0, ENTRY_ASKED, ENTRY_REGISTERED };
 
 /* A stream, with its `joining` and `position`, joins the hub of this name. Closes it when the system refuses. */

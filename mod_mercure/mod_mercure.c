@@ -54,15 +54,14 @@ static bool is_public(const hub_request *q)
 
 static int serve_hub(const hub_request *q)
 {
-    switch (q->r->method_number) {
-    case M_GET: /* HEAD too */
+    if (q->r->method_number == M_GET || strcmp(q->r->method, "QUERY") == 0) { /* GET is HEAD too */
         return hub_subscribe(q);
-    case M_POST:
-        return hub_publish(q);
-    default:
-        apr_table_setn(q->r->err_headers_out, "Allow", "GET, HEAD, POST");
-        return answer_refuse(q, HTTP_METHOD_NOT_ALLOWED, "a method that the hub does not have");
     }
+    if (q->r->method_number == M_POST) {
+        return hub_publish(q);
+    }
+    apr_table_setn(q->r->err_headers_out, "Allow", "GET, HEAD, POST, QUERY");
+    return answer_refuse(q, HTTP_METHOD_NOT_ALLOWED, "a method that the hub does not have");
 }
 
 static int serve_metadata(const hub_request *q)

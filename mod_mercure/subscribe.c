@@ -1,4 +1,4 @@
-/* subscribe.c - GET: from a request to a stream. PROTOCOL 2 and 6.
+/* subscribe.c - GET and QUERY: from a request to a stream. PROTOCOL 2 and 6.
  *
  * The stream's position in the hub's sequence is fixed before the answer begins: whatever is published once the client
  * has seen the first byte reaches it, whether brokerd has heard of its matchers by then or not.
@@ -39,11 +39,19 @@ static int read_parameters(subscription *sub, bool *answered)
     request_rec *r = sub->q->r;
     char *query = r->args != NULL ? apr_pstrdup(r->pool, r->args) : NULL;
     const char *header = apr_table_get(r->headers_in, "Last-Event-ID");
-    mercure_form form;
+    mercure_form forms[2];
+    size_t count = 1;
     mercure_error err;
+    int status;
 
-    mercure_form_begin(&form, query, query != NULL ? strlen(query) : 0);
-    if (mercure_subscription_from_form(r->pool, &form, &sub->asked, &err) != MERCURE_OK) {
+    mercure_form_begin(&forms[0], query, query != NULL ? strlen(query) : 0);
+    if (strcmp(r->method, "QUERY") == 0) {
+        status = read_form_body(sub->q, &forms[count++], answered);
+        if (*answered) {
+            return status;
+        }
+    }
+    if (mercure_subscription_from_forms(r->pool, forms, count, &sub->asked, &err) != MERCURE_OK) {
         *answered = true;
         return answer_refuse(sub->q, HTTP_BAD_REQUEST, err.reason);
     }

@@ -78,7 +78,9 @@ mercure_status mercure_history_append(mercure_history *history, mercure_append *
  */
 mercure_status mercure_history_trim(mercure_history *history, uint64_t now_ms, bool *more, mercure_error *err);
 
-/* Forget publications of publishers that were not heard of for `seconds`, and readers that died. */
+/* Forget the publications that are more than `seconds` old, so that a repetition of one would be stored anew (a publisher gives
+ * up after some seconds), and readers that died.
+ */
 mercure_status mercure_history_tidy(mercure_history *history, uint64_t now_ms, uint64_t seconds, mercure_error *err);
 
 /* Write to the disk what a history that is not durable holds in memory. */

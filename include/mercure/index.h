@@ -27,7 +27,8 @@ struct mercure_index_entry {
     mercure_index_member **members;
     size_t count;
     size_t room;
-    int phase; /* the caller's, 0 at first */
+    int phase;      /* the caller's, 0 at first */
+    uint64_t since; /* the caller's, 0 at first */
 };
 
 /* Both return NULL or false only when there is no memory. */

@@ -34,11 +34,12 @@ typedef struct {
     mercure_str last_event_id;    /* data NULL: the parameter is absent; it may be present and empty */
 } mercure_subscription;
 
-/* Read a subscription request's parameters.
+/* Read a subscription request's parameters: of its query, and of a QUERY's body. All pairs count; of a last_event_id in several
+ * forms the first form's wins.
  *
  * Returns MERCURE_OK; MERCURE_INVALID or MERCURE_LIMIT (both are answered 400) with the reason in `err`.
  */
-mercure_status mercure_subscription_from_form(apr_pool_t *pool, mercure_form *form, mercure_subscription *subscription,
-                                              mercure_error *err);
+mercure_status mercure_subscription_from_forms(apr_pool_t *pool, mercure_form *forms, size_t count,
+                                               mercure_subscription *subscription, mercure_error *err);
 
 #endif

@@ -881,24 +881,6 @@ static void tidy_forgets_all_of_many(void **state)
     assert_int_equal(remembered(), 30);
 }
 
-static void tidy_keeps_what_a_publisher_heard_of_lately_may_repeat(void **state)
-{
-    (void)state;
-    publish(alice, 1, 1, "a", T0);
-    publish(alice, 2, 1, "b", T0 + 100000); /* the first is not settled yet */
-    assert_ok(mercure_history_tidy(history, T0 + 100000, 60, &err));
-    assert_int_equal(publish(alice, 1, 1, "a", T0 + 100001), -1);
-}
-
-static void a_publisher_that_repeats_itself_is_heard_of(void **state)
-{
-    (void)state;
-    publish(alice, 1, 1, "a", T0);
-    assert_int_equal(publish(alice, 1, 1, "a", T0 + 59000), -1);
-    assert_ok(mercure_history_tidy(history, T0 + 61000, 60, &err));
-    assert_int_equal(publish(alice, 1, 1, "a", T0 + 61001), -1);
-}
-
 /* ---- another process ---- */
 
 enum { SHARED_UPDATES = 5000 };
@@ -1129,8 +1111,6 @@ int main(void)
         TEST(the_floor_forgets_what_is_settled_and_only_that),
         TEST(tidy_forgets_publishers_that_fell_silent),
         TEST(tidy_forgets_all_of_many),
-        TEST(tidy_keeps_what_a_publisher_heard_of_lately_may_repeat),
-        TEST(a_publisher_that_repeats_itself_is_heard_of),
         TEST(a_reader_process_follows_while_the_writer_writes),
         TEST(a_reader_process_sees_discarded_updates_gone),
     };

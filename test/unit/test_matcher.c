@@ -16,7 +16,7 @@ static mercure_status subscribe(const char *query, mercure_subscription *subscri
     text = unit_exact(mercure_str_of(query));
     err.reason[0] = '\0';
     mercure_form_begin(&form, text, strlen(query));
-    mercure_status status = mercure_subscription_from_form(pool, &form, subscription, &err);
+    mercure_status status = mercure_subscription_from_forms(pool, &form, 1, subscription, &err);
     if (status != MERCURE_OK) {
         assert_string_not_equal(err.reason, "");
         free(text);
