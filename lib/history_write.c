@@ -56,7 +56,7 @@ static bool over_retention(const history_hub *hub, uint64_t now_ms)
     if (kept(hub) == 0) {
         return false;
     }
-    return (keep->events > 0 && kept(hub) > keep->events) || (keep->bytes > 0 && hub->bytes > keep->bytes) ||
+    return (keep->events > 0 && kept(hub) > keep->events) || (keep->bytes > 0 && hub->bytes > keep->bytes && kept(hub) > 1) ||
            (keep->seconds > 0 && now_ms > hub->first_time && (now_ms - hub->first_time - 1) / 1000 >= keep->seconds);
 }
 

@@ -23,7 +23,7 @@ typedef struct mercure_history mercure_history;
 typedef struct {
     uint64_t events;  /* number of updates */
     uint64_t seconds; /* age */
-    uint64_t bytes;   /* sum of the records' sizes */
+    uint64_t bytes;   /* sum of the records' sizes; the newest update is kept whatever its size */
 } mercure_retention;
 
 /* The size of the memory map, and so the most that the history of all hubs together can take on disk. A file grows only as

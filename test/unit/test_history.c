@@ -560,15 +560,15 @@ static void bytes_are_counted_as_the_sum_of_the_records(void **state)
     assert_read("x", 0, "3:ccc 4:ddd 5:eee ", 5);
 }
 
-static void an_update_larger_than_all_is_numbered_but_not_kept(void **state)
+static void an_update_larger_than_all_is_kept_until_the_next(void **state)
 {
     (void)state;
     append("hub", "aaa");
     assert_int_equal(append_at("hub", (mercure_retention){0, 0, 34}, "bbb", T0), 2);
     assert_int_equal(head("hub"), 2);
-    assert_int_equal(find("hub", "bbb"), 0);
-    assert_read("hub", 0, "", 2);
-    assert_int_equal(append("hub", "ccc"), 3);
+    assert_int_equal(find("hub", "bbb"), 2);
+    assert_read("hub", 0, "2:bbb ", 2);
+    assert_int_equal(append_at("hub", (mercure_retention){0, 0, 34}, "ccc", T0), 3);
     assert_read("hub", 0, "3:ccc ", 3);
 }
 
@@ -1095,7 +1095,7 @@ int main(void)
         TEST(exactly_as_many_events_are_kept_as_allowed),
         TEST(one_hubs_retention_does_not_touch_another),
         TEST(bytes_are_counted_as_the_sum_of_the_records),
-        TEST(an_update_larger_than_all_is_numbered_but_not_kept),
+        TEST(an_update_larger_than_all_is_kept_until_the_next),
         TEST(what_is_older_than_allowed_is_discarded),
         TEST(a_clock_set_back_discards_nothing),
         TEST(an_age_too_large_for_milliseconds_keeps_everything),
