@@ -24,9 +24,11 @@
 #include "registry.h"
 #include "writer.h"
 
+#include "mercure/limits.h"
+
 #define MESSAGES_AT_ONCE    256 /* taken from one socket before the others have their turn */
 #define QUEUE_BOUND         100000
-#define PUBLICATION_MAX     (64 << 20)
+#define PUBLICATION_MAX     (MERCURE_MAX_RECORD + 65536)
 #define CHILD_SILENCE       10 /* seconds without a word, then a child is forgotten; it says a word every second */
 #define HOUSEKEEPING_MS     1000
 
@@ -178,6 +180,7 @@ static void forward(void *context, child *c)
     if (!c->welcomed || !registry_number(c, zmq_msg_size(&f->job->record))) {
         return; /* the child will see the gap and catch up from the history */
     }
+    delivery.session = c->session;
     delivery.number = c->sent;
     zmq_msg_init(&record);
     zmq_msg_copy(&record, &f->job->record); /* shares the bytes */
@@ -211,12 +214,19 @@ static void take_results(broker *b, writer_job *job)
 
 static void welcome_if_ready(broker *b, child *c)
 {
-    mercure_wire_control welcome = {.type = MERCURE_WIRE_WELCOME, .peer = b->id};
+    mercure_wire_control welcome = {.type = MERCURE_WIRE_WELCOME, .peer = b->id, .number = c->session};
 
     if (c->greeted && c->subscribed && !c->welcomed) {
         c->welcomed = true;
         send_control(b, &c->id, &welcome);
     }
+}
+
+/* Forget what a child said. Its record stays: ZeroMQ tells of its subscription only once. */
+static void forget(broker *b, child *c)
+{
+    registry_reset(b->registry, c);
+    c->greeted = false;
 }
 
 /* A subscription or its end, seen on the delivering socket: one byte, then the child's id. */
@@ -243,22 +253,27 @@ static bool take_subscription(broker *b)
     if (c != NULL) {
         c->subscribed = bytes[0] == 1;
         c->heard = seconds_now();
+        if (!c->subscribed) {
+            forget(b, c); /* what is sent now would not arrive: it begins anew */
+        }
         welcome_if_ready(b, c);
     }
     zmq_msg_close(&frame);
     return true;
 }
 
-static uint64_t head_of(void *context, mercure_str hub)
+static bool head_of(void *context, mercure_str hub, uint64_t *head)
 {
     broker *b = context;
-    uint64_t head = 0;
     mercure_error err;
 
-    if (mercure_history_head(b->history, hub, &head, &err) != MERCURE_OK && log_allowed(&b->store_limit)) {
+    if (mercure_history_head(b->history, hub, head, &err) == MERCURE_OK) {
+        return true;
+    }
+    if (log_allowed(&b->store_limit)) {
         log_error("%s", err.reason);
     }
-    return head;
+    return false;
 }
 
 static void do_register(broker *b, child *c, const mercure_wire_control *asked)
@@ -269,8 +284,7 @@ static void do_register(broker *b, child *c, const mercure_wire_control *asked)
     if (registry_register(b->registry, c, asked->hub, &asked->matcher, head_of, b, &answer.number)) {
         send_control(b, &c->id, &answer);
     } else {
-        log_error("no memory to register a matcher: the child of httpd is asked to begin anew");
-        registry_reset(b->registry, c);
+        forget(b, c); /* no memory, or the history cannot be read: it begins anew */
         send_control(b, &c->id, &(mercure_wire_control){.type = MERCURE_WIRE_UNKNOWN});
     }
 }
@@ -289,6 +303,7 @@ static void greet(broker *b, const mercure_peer_id *from, const mercure_wire_con
     }
     registry_reset(b->registry, c);
     c->greeted = true;
+    c->session = hello->number;
     c->heard = seconds_now();
     welcome_if_ready(b, c);
 }
@@ -353,11 +368,16 @@ static bool take_control(broker *b)
     return true;
 }
 
-static void drop_if_silent(void *context, child *c)
+static void forget_if_silent(void *context, child *c)
 {
     broker *b = context;
 
-    if (seconds_now() - c->heard > CHILD_SILENCE) {
+    if (seconds_now() - c->heard <= CHILD_SILENCE) {
+        return;
+    }
+    if (c->subscribed) {
+        forget(b, c); /* paused, perhaps: it is told to greet us again when it goes on */
+    } else {
         registry_drop(b->registry, c);
     }
 }
@@ -534,7 +554,7 @@ static mercure_status loop(broker *b, mercure_error *err)
         take_results(b, writer_results(b->writer));
         if (seconds_now() > next_housekeeping) {
             next_housekeeping = seconds_now();
-            registry_each(b->registry, drop_if_silent, b);
+            registry_each(b->registry, forget_if_silent, b);
         }
     }
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -87,6 +88,7 @@ static mercure_status prepare(const broker_options *options, mercure_error *err)
     mercure_status status;
 
     umask(077);
+    prctl(PR_SET_DUMPABLE, 0); /* as httpd's children: others of our user shall not look into us */
     signal(SIGPIPE, SIG_IGN);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;

@@ -156,12 +156,12 @@ static registration *find_registration(hub *h, const child *c, const mercure_mat
 }
 
 bool registry_register(registry *r, child *c, mercure_str name, const mercure_matcher *matcher,
-                       uint64_t (*head_of)(void *context, mercure_str hub), void *context, uint64_t *head)
+                       bool (*head_of)(void *context, mercure_str hub, uint64_t *head), void *context, uint64_t *head)
 {
     hub *h = find_hub(r, name);
     registration *one;
 
-    if (h == NULL && (h = create_hub(r, name, head_of(context, name))) == NULL) {
+    if (h == NULL && (!head_of(context, name, head) || (h = create_hub(r, name, *head)) == NULL)) {
         return false;
     }
     *head = h->head;

@@ -22,6 +22,7 @@ typedef struct child {
     bool greeted;    /* it said HELLO */
     bool subscribed; /* its SUB socket is connected, so deliveries reach it */
     bool welcomed;
+    uint64_t session;          /* its own number for the time since its last HELLO */
     time_t heard;              /* monotonic */
     uint64_t sent;             /* deliveries numbered so far, also those withheld because of its lag */
     uint64_t received;         /* the number that it last reported */
@@ -45,12 +46,13 @@ void registry_reset(registry *r, child *c);
 
 /* A child wants, or no longer wants, what a matcher matches. Registering twice is registering once.
  *
- * head   in: called for a hub that is new here, to learn its newest sequence; out: the hub's newest sequence
+ * head_of   called for a hub that is new here, to learn its newest sequence; false when it cannot be learnt now
+ * head      out: the hub's newest sequence
  *
- * Return false without memory, or when it was not registered.
+ * Return false without memory or without a head, or when it was not registered.
  */
 bool registry_register(registry *r, child *c, mercure_str hub, const mercure_matcher *matcher,
-                       uint64_t (*head_of)(void *context, mercure_str hub), void *context, uint64_t *head);
+                       bool (*head_of)(void *context, mercure_str hub, uint64_t *head), void *context, uint64_t *head);
 bool registry_unregister(registry *r, child *c, mercure_str hub, const mercure_matcher *matcher);
 
 /* Note a hub's new update and call `forward` once for each child that wants it. */

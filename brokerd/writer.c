@@ -107,7 +107,8 @@ static size_t take_batch(writer *w, writer_job *batch[BATCH_JOBS])
     return count;
 }
 
-static void commit_batch(writer *w, writer_job *batch[], size_t count)
+/* Commit in one transaction, all or nothing. */
+static mercure_status commit(writer *w, writer_job *batch[], size_t count)
 {
     static log_limit complaint;
     mercure_append updates[BATCH_JOBS];
@@ -133,6 +134,20 @@ static void commit_batch(writer *w, writer_job *batch[], size_t count)
         batch[i]->status = status;
         batch[i]->sequence = updates[i].sequence;
         batch[i]->repeated = updates[i].repeated;
+    }
+    return status;
+}
+
+/* One that the storage does not take must not refuse the others: then each has a transaction of its own. */
+static void commit_batch(writer *w, writer_job *batch[], size_t count)
+{
+    size_t i;
+
+    if (commit(w, batch, count) == MERCURE_OK || count == 1) {
+        return;
+    }
+    for (i = 0; i < count; i++) {
+        (void)commit(w, &batch[i], 1); /* the outcome is in the job */
     }
 }
 

@@ -346,7 +346,7 @@ static mercure_status walk(MDB_cursor *cursor, const history_hub *hub,
 }
 
 static mercure_status read_in(mercure_history *history, MDB_txn *txn, mercure_str name, mercure_history_visit visit,
-                              void *context, uint64_t *last, bool *at_head, mercure_error *err)
+                              void *context, mercure_history_reading *reading, mercure_error *err)
 {
     history_hub hub;
     MDB_cursor *cursor;
@@ -354,7 +354,7 @@ static mercure_status read_in(mercure_history *history, MDB_txn *txn, mercure_st
     int rc;
 
     if (status == MERCURE_NOT_FOUND) {
-        *at_head = true;
+        reading->at_head = true;
         return MERCURE_OK;
     }
     if (status != MERCURE_OK) {
@@ -364,26 +364,26 @@ static mercure_status read_in(mercure_history *history, MDB_txn *txn, mercure_st
     if (rc != 0) {
         return history_result(rc, "reading updates", err);
     }
-    status = walk(cursor, &hub, visit, context, last, err);
+    reading->first = hub.first;
+    status = walk(cursor, &hub, visit, context, &reading->last, err);
     mdb_cursor_close(cursor);
-    *at_head = *last >= hub.head;
+    reading->at_head = reading->last >= hub.head;
     return status;
 }
 
 mercure_status mercure_history_read(mercure_history *history, mercure_str hub, uint64_t after,
-                                    mercure_history_visit visit, void *context, uint64_t *last, bool *at_head,
+                                    mercure_history_visit visit, void *context, mercure_history_reading *reading,
                                     mercure_error *err)
 {
     mercure_status status;
     MDB_txn *txn;
     int rc = mdb_txn_begin(history->env, NULL, MDB_RDONLY, &txn);
 
-    *last = after;
-    *at_head = false;
+    *reading = (mercure_history_reading){after, 0, false};
     if (rc != 0) {
         return history_result(rc, "starting to read", err);
     }
-    status = read_in(history, txn, hub, visit, context, last, at_head, err);
+    status = read_in(history, txn, hub, visit, context, reading, err);
     mdb_txn_abort(txn);
     return status;
 }

@@ -113,6 +113,7 @@ size_t mercure_wire_put_delivery(const mercure_wire_delivery *delivery, unsigned
 {
     bytes_out to = begin(out, WIRE_DELIVERY);
 
+    bytes_put_number(&to, delivery->session, 8);
     bytes_put_number(&to, delivery->number, 8);
     bytes_put_number(&to, delivery->sequence, 8);
     put_str(&to, delivery->hub);
@@ -126,6 +127,7 @@ bool mercure_wire_get_delivery(mercure_str frame, mercure_wire_delivery *deliver
     if (open_frame(frame, &in) != WIRE_DELIVERY) {
         return false;
     }
+    delivery->session = bytes_get_number(&in, 8);
     delivery->number = bytes_get_number(&in, 8);
     delivery->sequence = bytes_get_number(&in, 8);
     return get_hub(&in, &delivery->hub) && all_read(&in);
@@ -136,18 +138,20 @@ bool mercure_wire_get_delivery(mercure_str frame, mercure_wire_delivery *deliver
 #define HAS_MATCHER 2u /* the hub and the matcher */
 #define HAS_NUMBER  4u
 #define HAS_STATUS  8u
+#define HAS_NONCE   16u
 
 static unsigned fields_of(unsigned type)
 {
     switch (type) {
     case MERCURE_WIRE_HELLO:
     case MERCURE_WIRE_WELCOME:
-        return HAS_PEER;
+        return HAS_PEER | HAS_NUMBER;
     case MERCURE_WIRE_REGISTER:
+        return HAS_MATCHER | HAS_NONCE;
     case MERCURE_WIRE_UNREGISTER:
         return HAS_MATCHER;
     case MERCURE_WIRE_REGISTERED:
-        return HAS_MATCHER | HAS_NUMBER;
+        return HAS_MATCHER | HAS_NUMBER | HAS_NONCE;
     case MERCURE_WIRE_ACKNOWLEDGE:
         return HAS_NUMBER | HAS_STATUS;
     case MERCURE_WIRE_PING:
@@ -176,6 +180,9 @@ size_t mercure_wire_put_control(const mercure_wire_control *control, unsigned ch
     }
     if (fields & HAS_STATUS) {
         bytes_put_number(&to, control->status, 1);
+    }
+    if (fields & HAS_NONCE) {
+        bytes_put_number(&to, control->nonce, 8);
     }
     return finish(&to, out);
 }
@@ -215,6 +222,9 @@ bool mercure_wire_get_control(mercure_str frame, mercure_wire_control *control)
         if (control->status > MERCURE_SYSTEM) {
             return false;
         }
+    }
+    if (fields & HAS_NONCE) {
+        control->nonce = bytes_get_number(&in, 8);
     }
     return all_read(&in);
 }

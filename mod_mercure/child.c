@@ -1,11 +1,12 @@
 /* child.c - see child.h.
  *
  * What surprised us: a prefork child that gets SIGTERM runs its pool's cleanups inside the signal handler, whatever its
- * thread was doing. So the end neither takes a lock nor waits for long: see streamer_stop().
+ * thread was doing. So under prefork the end frees nothing, and leaves that to the process's own.
  */
 #include "child.h"
 
 #include <ap_mpm.h>
+#include <dirent.h>
 #include <http_log.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -32,16 +33,34 @@ void child_prepare(counters *c)
 
 static apr_status_t end(void *data)
 {
-    streamer *st = child.streamer;
+    int threaded = 0;
 
     (void)data;
-    child.streamer = NULL;
-    if (st != NULL) {
-        streamer_stop(st);
+    ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
+    if (child.streamer != NULL) {
+        streamer_stop(child.streamer, threaded != 0);
     }
-    token_cache_free(child.tokens);
-    child.tokens = NULL;
+    if (threaded != 0) {
+        child.streamer = NULL;
+        token_cache_free(child.tokens);
+        child.tokens = NULL;
+    }
     return APR_SUCCESS;
+}
+
+/* Logs, listeners and whatever else httpd has open: with many virtual hosts that is a lot. */
+static unsigned long descriptors_in_use(void)
+{
+    DIR *list = opendir("/proc/self/fd");
+    unsigned long count = 0;
+
+    while (list != NULL && readdir(list) != NULL) {
+        count++;
+    }
+    if (list != NULL) {
+        closedir(list);
+    }
+    return count;
 }
 
 /* Raise the limit of descriptors, and see how many streams that allows beside httpd's own needs: the event MPM gives a
@@ -50,7 +69,7 @@ static apr_status_t end(void *data)
 static void set_budget(server_rec *s)
 {
     struct rlimit files = {1024, 1024};
-    unsigned long limit, reserve = 256 + 8ul * child.workers_here;
+    unsigned long used, limit, reserve = 256 + 8ul * child.workers_here;
 
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
         rlim_t before = files.rlim_cur;
@@ -59,10 +78,12 @@ static void set_budget(server_rec *s)
             files.rlim_cur = before;
         }
     }
+    used = descriptors_in_use();
     limit = files.rlim_cur == RLIM_INFINITY || files.rlim_cur > 10000000 ? 10000000 : files.rlim_cur;
+    limit = limit > used ? limit - used : 0;
     reserve = reserve > limit / 2 ? limit / 2 : reserve;
     child.streams_most = (unsigned)(limit - reserve);
-    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, s, "mercure: this child may hold %u streams (%lu descriptors)",
+    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, s, "mercure: this child may hold %u streams (%lu descriptors are free)",
                  child.streams_most, limit);
 }
 

@@ -1,7 +1,7 @@
 /* config.c - each directive a small setter that checks its value and says what it wanted.
  *
- * Tenants write .htaccess files, so what stands there is hostile input: a tenant's hub name is kept in the space of its
- * virtual host, its limits can only tighten those of the administrator, and the files it names must be its own.
+ * Tenants write .htaccess files, so what stands there is hostile input: a tenant's hub lives in a space of its directory's
+ * own, its limits can only tighten those of the administrator, and the files it names must be its own.
  */
 #include "config.h"
 
@@ -12,6 +12,7 @@
 #include <http_log.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/sha.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -125,8 +126,8 @@ void *config_merge_dir(apr_pool_t *pool, void *base_data, void *add_data)
     config->anonymous = SET_OR(add->anonymous, base->anonymous);
     if (add->hub_name != NULL) {
         config->hub_name = add->hub_name;
-        config->hub_name_is_tenants = add->hub_name_is_tenants;
     }
+    config->tenant_dir = GIVEN_OR(add->tenant_dir, base->tenant_dir);
     /* Naming an issuer replaces those of the outer scope: a tenant's keys are its own. */
     config->issuers = GIVEN_OR(add->issuers, base->issuers);
     config->publish_origins = GIVEN_OR(add->publish_origins, base->publish_origins);
@@ -153,6 +154,14 @@ void *config_merge_dir(apr_pool_t *pool, void *base_data, void *add_data)
 static int in_htaccess(cmd_parms *cmd)
 {
     return ap_check_cmd_context(cmd, NOT_IN_HTACCESS) != NULL;
+}
+
+/* Who decides in an .htaccess file which hub this is, or whose keys open it, has a hub of that directory's own. */
+static void note_tenant(cmd_parms *cmd, dir_config *config)
+{
+    if (in_htaccess(cmd)) {
+        config->tenant_dir = cmd->path != NULL ? apr_pstrdup(cmd->pool, cmd->path) : "";
+    }
 }
 
 static const char *parse_number(cmd_parms *cmd, const char *text, apr_int64_t least, apr_int64_t most,
@@ -360,6 +369,7 @@ static const char *set_issuer(cmd_parms *cmd, void *data, int argc, char *const 
     if (config->issuers == NULL) {
         config->issuers = apr_array_make(cmd->pool, 2, sizeof(mercure_issuer));
     }
+    note_tenant(cmd, config);
     issuer = apr_array_push(config->issuers);
     issuer->iss = apr_pstrdup(cmd->pool, argv[0]);
     issuer->roles = roles;
@@ -372,8 +382,8 @@ static const char *set_issuer(cmd_parms *cmd, void *data, int argc, char *const 
 
 static const char *set_enabled(cmd_parms *cmd, void *data, int on)
 {
-    (void)cmd;
     ((dir_config *)data)->enabled = on;
+    note_tenant(cmd, data);
     return NULL;
 }
 
@@ -398,7 +408,7 @@ static const char *set_hub_name(cmd_parms *cmd, void *data, const char *name)
         }
     }
     config->hub_name = name;
-    config->hub_name_is_tenants = in_htaccess(cmd);
+    note_tenant(cmd, config);
     return NULL;
 }
 
@@ -579,6 +589,16 @@ static const char *set_max_pending(cmd_parms *cmd, void *data, const char *text)
     return wrong;
 }
 
+/* The address of a Unix socket has 108 bytes. */
+static const char *check_socket_dir(cmd_parms *cmd, const char *path)
+{
+    if (path == NULL || strlen(path) > 90) {
+        return apr_psprintf(cmd->pool, "%s: the path of brokerd's sockets, %s, may have 90 characters at most", cmd->cmd->name,
+                            path != NULL ? path : "?");
+    }
+    return NULL;
+}
+
 static const char *set_broker(cmd_parms *cmd, void *data, const char *text)
 {
     const char *wrong = ap_check_cmd_context(cmd, GLOBAL_ONLY);
@@ -595,7 +615,7 @@ static const char *set_broker(cmd_parms *cmd, void *data, const char *text)
         return "MercureBroker wants spawn, or ipc:DIRECTORY with the --socket-dir of a brokerd of your own";
     }
     config_of_server(cmd->server)->broker_dir = ap_server_root_relative(cmd->pool, text + 4);
-    return NULL;
+    return check_socket_dir(cmd, config_of_server(cmd->server)->broker_dir);
 }
 
 static const char *set_broker_program(cmd_parms *cmd, void *data, const char *path)
@@ -612,9 +632,11 @@ static const char *set_broker_program(cmd_parms *cmd, void *data, const char *pa
 
 static const char *set_state_dir(cmd_parms *cmd, void *data, const char *path)
 {
+    const char *wrong = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
     (void)data;
     config_of_server(cmd->server)->state_dir = path;
-    return ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    return wrong != NULL ? wrong : check_socket_dir(cmd, config_socket_dir(cmd->temp_pool, cmd->server));
 }
 
 static const char *set_durability(cmd_parms *cmd, void *data, const char *text)
@@ -663,6 +685,16 @@ const command_rec config_commands[] = {
 
 /* --- the settings in force --- */
 
+static const char *digest_of(apr_pool_t *pool, const char *text)
+{
+    unsigned char raw[SHA256_DIGEST_LENGTH];
+    char *hex = apr_palloc(pool, 33);
+
+    SHA256((const unsigned char *)text, strlen(text), raw);
+    ap_bin2hex(raw, 16, hex);
+    return hex;
+}
+
 const char *config_path(const server_rec *s)
 {
     const char *path = config_of_server(s)->path;
@@ -700,7 +732,7 @@ mercure_retention config_retention(const dir_config *dir)
     if (dir->has_retention) {
         return dir->retention;
     }
-    return (mercure_retention){.events = 100000, .seconds = 7 * 86400, .bytes = 0};
+    return (mercure_retention){.events = 100000, .seconds = 7 * 86400, .bytes = 256 << 20};
 }
 
 const char *config_cookie_name(const dir_config *dir)
@@ -739,9 +771,14 @@ const char *config_hub_name(apr_pool_t *pool, const server_rec *s, const dir_con
 {
     const char *host = s->server_hostname != NULL ? s->server_hostname : "default";
 
-    if (dir->hub_name == NULL) {
-        return host;
+    const char *name = dir->hub_name != NULL ? dir->hub_name : host;
+
+    if (dir->tenant_dir == NULL && strlen(name) <= MERCURE_MAX_HUB_NAME) {
+        return name;
     }
-    /* No name that an administrator can give holds a slash, so a tenant reaches no hub but its own. */
-    return dir->hub_name_is_tenants ? apr_pstrcat(pool, host, "/", dir->hub_name, NULL) : dir->hub_name;
+    /* One virtual host may serve many tenants (VirtualDocumentRoot, UserDir). No name that an administrator can give holds a
+     * slash, so a tenant reaches no hub but its own.
+     */
+    return apr_psprintf(pool, "%.100s/%s", name,
+                        digest_of(pool, apr_pstrcat(pool, host, "/", dir->tenant_dir != NULL ? dir->tenant_dir : name, NULL)));
 }

@@ -39,7 +39,7 @@ typedef struct {
     int enabled;
     int anonymous;
     const char *hub_name;
-    int hub_name_is_tenants;     /* it was set in an .htaccess file: it lives in the virtual host's own space */
+    const char *tenant_dir; /* of the .htaccess file that switched the hub on, named it or gave it keys; NULL: the admin did */
     apr_array_header_t *issuers; /* of mercure_issuer */
     apr_array_header_t *publish_origins; /* of const char * */
     const char *cookie_name;

@@ -12,7 +12,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define PLACES 16384 /* distinct keys a child can count */
+#define PLACES 65536 /* distinct keys a child can count: two a stream, at the most */
+#define PARTS_MOST 1024
 #define PROBES 64
 
 typedef struct {
@@ -40,8 +41,10 @@ static struct {
 
 counters *counters_create(unsigned children)
 {
-    size_t size = sizeof(counters) + children * sizeof(part);
-    counters *c = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    unsigned parts = children < PARTS_MOST ? children : PARTS_MOST;
+    size_t size = sizeof(counters) + parts * sizeof(part);
+    /* Only what is used takes memory. */
+    counters *c = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     if (c == MAP_FAILED) {
         return NULL;
@@ -50,7 +53,7 @@ counters *counters_create(unsigned children)
         munmap(c, size);
         return NULL;
     }
-    c->count = children;
+    c->count = parts;
     return c;
 }
 

@@ -90,6 +90,17 @@ static void free_update(fanout_update *update)
     free(update);
 }
 
+static void drop_waiting(hub *h)
+{
+    while (h->first != NULL) {
+        fanout_update *next = h->first->next;
+        free_update(h->first);
+        h->first = next;
+    }
+    h->last = NULL;
+    h->waiting_bytes = 0;
+}
+
 void fanout_clear(streamer *st, hub *h)
 {
     stop_working(st, h);
@@ -103,13 +114,7 @@ void fanout_clear(streamer *st, hub *h)
         free_update(h->current);
         h->current = NULL;
     }
-    while (h->first != NULL) {
-        fanout_update *next = h->first->next;
-        free_update(h->first);
-        h->first = next;
-    }
-    h->last = NULL;
-    h->waiting_bytes = 0;
+    drop_waiting(h);
 }
 
 /* --- recipients --- */
@@ -195,7 +200,10 @@ static void begin_update(streamer *st, hub *h)
     h->dispatched = update->sequence;
     mercure_index_match(h->index, &update->record, choose, &c);
     if (c.no_memory) {
-        /* Those who were not chosen keep their position: the history gives them the update when we read it again. */
+        /* Those who were not chosen keep their position: the history gives them this update, and those behind it, when we
+         * read from here again.
+         */
+        drop_waiting(h);
         h->fed = update->sequence - 1;
         h->feed = h->feed == FEED_BROKEN ? FEED_BROKEN : FEED_CATCHING_UP;
     }

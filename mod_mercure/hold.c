@@ -28,6 +28,8 @@
 
 #include "config.h"
 
+#define READS_MOST 16 /* who sends more than 128 KiB behind a subscription will be disconnected by the streamer */
+
 /* A connection's record. */
 typedef struct {
     conn_rec *c;
@@ -141,16 +143,24 @@ static const char *unknown_filter(const ap_filter_t *filter, const char *const *
     return NULL;
 }
 
-/* Has the client sent anything past this request, or is it gone? */
-static bool has_pending_input(request_rec *r)
+/* Read and drop what the client has sent past this request: the connection closes after it, so no further request on it is
+ * ever answered, and nothing may stay behind in httpd's filters. Whether the client is gone, the streamer will see.
+ */
+static void drop_pending_input(request_rec *r)
 {
     conn_rec *c = r->connection;
     apr_bucket_brigade *bb = apr_brigade_create(r->pool, c->bucket_alloc);
-    apr_status_t rv = ap_get_brigade(c->input_filters, bb, AP_MODE_SPECULATIVE, APR_NONBLOCK_READ, 1);
-    bool pending = rv == APR_SUCCESS ? !APR_BRIGADE_EMPTY(bb) : !APR_STATUS_IS_EAGAIN(rv);
+    int i;
 
+    for (i = 0; i < READS_MOST; i++) {
+        apr_status_t rv = ap_get_brigade(c->input_filters, bb, AP_MODE_READBYTES, APR_NONBLOCK_READ, HUGE_STRING_LEN);
+        bool empty = APR_BRIGADE_EMPTY(bb);
+        apr_brigade_cleanup(bb);
+        if (rv != APR_SUCCESS || empty) {
+            break;
+        }
+    }
     apr_brigade_destroy(bb);
-    return pending;
 }
 
 const char *hold_obstacle(request_rec *r)
@@ -170,7 +180,8 @@ const char *hold_obstacle(request_rec *r)
         (filter = unknown_filter(c->input_filters, known_inputs)) != NULL) {
         return apr_pstrcat(r->pool, "the filter ", filter, NULL);
     }
-    return has_pending_input(r) ? "more input of the client" : NULL;
+    drop_pending_input(r);
+    return NULL;
 }
 
 /* --- taking over --- */

@@ -16,7 +16,7 @@ void hold_register_hooks(void);
 void hold_remove_filters(request_rec *r);
 
 /* Why this request's connection cannot be taken over: it is one of mod_http2's streams, or has a filter that we do not
- * know, or the client has already sent more. NULL: it can. Call it after hold_remove_filters().
+ * know. NULL: it can, and what the client has sent past the request is dropped. Call it after hold_remove_filters().
  */
 const char *hold_obstacle(request_rec *r);
 

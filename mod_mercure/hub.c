@@ -79,7 +79,7 @@ static replay_job *create_job(hub *h, uint64_t after)
 static void read_for_stream(streamer *st, stream *s)
 {
     joining *j = s->joining;
-    replay_job *job = create_job(s->hub, s->position);
+    replay_job *job = st->stopping ? NULL : create_job(s->hub, s->position);
 
     if (job == NULL) {
         stream_close(st, s, false);
@@ -96,7 +96,7 @@ static void read_for_feed(streamer *st, hub *h)
 {
     replay_job *job;
 
-    if (h->reading || h->feed != FEED_CATCHING_UP || fanout_waiting(h)) {
+    if (h->reading || h->feed != FEED_CATCHING_UP || fanout_waiting(h) || st->stopping) {
         return; /* one at a time; and what was read is sent first */
     }
     job = create_job(h, h->fed);
@@ -156,6 +156,14 @@ void hub_stream_drained(streamer *st, stream *s)
     }
 }
 
+/* Register a matcher with brokerd. The nonce tells the answer from one to an earlier request for the same. */
+static void ask_for(streamer *st, hub *h, mercure_index_entry *entry)
+{
+    entry->phase = ENTRY_ASKED;
+    entry->since = ++st->asked;
+    link_register(st->link, hub_name(h), &entry->matcher, entry->since);
+}
+
 static bool add_members(streamer *st, hub *h, stream *s)
 {
     joining *j = s->joining;
@@ -166,8 +174,7 @@ static bool add_members(streamer *st, hub *h, stream *s)
             return false;
         }
         if (s->members[i].entry->phase == ENTRY_NEW) {
-            s->members[i].entry->phase = ENTRY_ASKED;
-            link_register(st->link, hub_name(h), &j->matchers[i]);
+            ask_for(st, h, s->members[i].entry);
         }
         if (s->members[i].entry->phase != ENTRY_REGISTERED) {
             j->waiting++;
@@ -244,13 +251,13 @@ void hub_leave(streamer *st, stream *s)
 
 /* --- what brokerd says --- */
 
-void hub_registered(streamer *st, mercure_str name, const mercure_matcher *matcher, uint64_t head)
+void hub_registered(streamer *st, mercure_str name, const mercure_matcher *matcher, uint64_t nonce, uint64_t head)
 {
     hub *h = find_hub(st, name);
     mercure_index_entry *entry = h != NULL ? mercure_index_find(h->index, matcher) : NULL;
     size_t i;
 
-    if (entry == NULL || entry->phase != ENTRY_ASKED) {
+    if (entry == NULL || entry->phase != ENTRY_ASKED || entry->since != nonce) {
         return; /* nobody wants it any more, or it was asked for anew since */
     }
     entry->phase = ENTRY_REGISTERED;
@@ -276,8 +283,7 @@ static void register_entry(void *context, mercure_index_entry *entry)
 {
     const hub_visit *visit = context;
 
-    entry->phase = ENTRY_ASKED;
-    link_register(visit->streamer->link, hub_name(visit->hub), &entry->matcher);
+    ask_for(visit->streamer, visit->hub, entry);
 }
 
 /* Every stream that joins must hear of each of its matchers again. */
@@ -350,12 +356,34 @@ void hub_deliver(streamer *st, mercure_str name, uint64_t sequence, zmq_msg_t *m
 
 /* --- what was read --- */
 
+/* Was anything discarded between what was known and what is left? Then the subscriber must not go on as if it had all. */
+static bool has_hole(const replay_job *job)
+{
+    return job->read.first > job->after + 1;
+}
+
+/* Close the streams that the discarded updates may have been for. */
+static void close_streams_before(streamer *st, hub *h, uint64_t first)
+{
+    stream *s = h->streams, *next;
+
+    for (; s != NULL; s = next) {
+        next = s->next;
+        if (s->joining == NULL && s->position + 1 < first) {
+            stream_close(st, s, false);
+        }
+    }
+}
+
 static void feed_done(streamer *st, hub *h, replay_job *job)
 {
     bool reread = h->reread;
 
     h->reading = false;
     h->reread = false;
+    if (!job->failed && has_hole(job)) {
+        close_streams_before(st, h, job->read.first);
+    }
     while (job->updates != NULL) {
         replay_update *update = job->updates;
         if (!fanout_add(st, h, update->sequence, update->record)) {
@@ -369,8 +397,8 @@ static void feed_done(streamer *st, hub *h, replay_job *job)
     if (job->failed || h->feed != FEED_CATCHING_UP) {
         return; /* the streamer tries again from time to time, or when the link is up again */
     }
-    h->fed = job->last > h->fed ? job->last : h->fed;
-    if (job->at_head && !reread && h->fed >= h->target) {
+    h->fed = job->read.last > h->fed ? job->read.last : h->fed;
+    if (job->read.at_head && !reread && h->fed >= h->target) {
         h->feed = FEED_LIVE;
         return;
     }
@@ -387,12 +415,13 @@ static void stream_done(streamer *st, replay_job *job)
         joining_free(j);
         return;
     }
-    if (job->failed) {
-        stream_close(st, s, false); /* it comes back and asks again */
+    if (job->failed || (has_hole(job) && (j->has_read || job->after > 0))) {
+        stream_close(st, s, false); /* it comes back and asks again, and is told what is left */
         return;
     }
-    s->position = job->last > s->position ? job->last : s->position;
-    j->must_read = j->must_read || !job->at_head;
+    s->position = job->read.last > s->position ? job->read.last : s->position;
+    j->must_read = j->must_read || !job->read.at_head;
+    j->has_read = true;
     stream_hold(s);
     if (job->events != NULL) {
         stream_send(st, s, job->events, job->events->data, job->events->len);

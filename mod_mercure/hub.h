@@ -25,7 +25,9 @@
 
 typedef struct hub hub;
 
-/* An entry's phase, in a hub's index. Once it is registered, `since` is the sequence after which its updates are forwarded. */
+/* An entry's phase, in a hub's index. `since` is, once it was asked for, the request's nonce; once it is registered, the
+ * sequence after which its updates are forwarded.
+ */
 enum { ENTRY_NEW = 0, ENTRY_ASKED, ENTRY_REGISTERED };
 
 /* A stream, with its `joining` and `position`, joins the hub of this name. Closes it when the system refuses. */
@@ -40,8 +42,8 @@ void hub_stream_drained(struct streamer *st, stream *s);
 /* brokerd forwards an update. The message's bytes are taken over. */
 void hub_deliver(struct streamer *st, mercure_str name, uint64_t sequence, zmq_msg_t *message);
 
-/* brokerd has registered a matcher; everything after `head` will be forwarded. */
-void hub_registered(struct streamer *st, mercure_str name, const mercure_matcher *matcher, uint64_t head);
+/* brokerd has registered a matcher, as it was asked to with this nonce; everything after `head` will be forwarded. */
+void hub_registered(struct streamer *st, mercure_str name, const mercure_matcher *matcher, uint64_t nonce, uint64_t head);
 
 /* The link to brokerd is new: ask for everything again. */
 void hub_register_all(struct streamer *st);

@@ -27,6 +27,7 @@ typedef struct joining {
     unsigned waiting;       /* for how many of its matchers brokerd has not answered yet */
     bool must_read;         /* something lies between its position and the feed */
     bool reading;           /* the history is being read for it */
+    bool has_read;          /* the history was read for it before */
     bool collecting;        /* the list holds all that the feed brought since the last reading began */
     collected *first, *last;
     size_t bytes;

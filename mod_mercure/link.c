@@ -58,6 +58,7 @@ struct broker_link {
     void *control; /* DEALER */
     mercure_peer_id id;
     link_state state;
+    uint64_t session;     /* counts our greetings: what belongs to an earlier one is not heard */
     uint64_t received;    /* deliveries */
     uint64_t ponged;      /* the last pong's number */
     uint64_t pinged;      /* `received` when we last pinged */
@@ -166,7 +167,8 @@ bool link_watch(broker_link *l, int epoll, void *tag)
 
 static void greet(broker_link *l)
 {
-    bool sent = send_control(l, &(mercure_wire_control){.type = MERCURE_WIRE_HELLO, .peer = l->id});
+    bool sent = send_control(
+        l, &(mercure_wire_control){.type = MERCURE_WIRE_HELLO, .peer = l->id, .number = ++l->session});
 
     l->state = GREETING;
     l->next_ping_ms = l->streamer->now_ms + (sent ? PING_MS : UNSENT_MS);
@@ -274,7 +276,7 @@ static bool take_delivery(broker_link *l)
         more = zmq_msg_more(frame);
         count++;
     }
-    if (count == 3 && mercure_wire_get_delivery(message_str(&frames[1]), &delivery)) {
+    if (count == 3 && mercure_wire_get_delivery(message_str(&frames[1]), &delivery) && delivery.session == l->session) {
         number_arrived(l, delivery.number);
         hub_deliver(l->streamer, delivery.hub, delivery.sequence, &frames[2]);
         if (l->received - l->pinged >= PING_DELIVERIES) {
@@ -322,13 +324,13 @@ static void obey(broker_link *l, const mercure_wire_control *said)
     l->heard_ms = l->streamer->now_ms;
     switch (said->type) {
     case MERCURE_WIRE_WELCOME:
-        if (l->state == GREETING) {
+        if (l->state == GREETING && said->number == l->session) {
             welcomed(l);
         }
         break;
     case MERCURE_WIRE_REGISTERED:
         if (l->state >= SYNCING) {
-            hub_registered(l->streamer, said->hub, &said->matcher, said->number);
+            hub_registered(l->streamer, said->hub, &said->matcher, said->nonce, said->number);
         }
         break;
     case MERCURE_WIRE_ACKNOWLEDGE:
@@ -420,7 +422,7 @@ static void send_publications(broker_link *l)
 static bool make_publication(publication *p, mercure_str hub, mercure_retention retention, mercure_str record)
 {
     memset(p, 0, sizeof(*p));
-    if (zmq_msg_init_size(&p->record, record.len) != 0) {
+    if (hub.len > MERCURE_MAX_HUB_NAME || zmq_msg_init_size(&p->record, record.len) != 0) {
         return false;
     }
     memcpy(zmq_msg_data(&p->record), record.data, record.len);
@@ -500,21 +502,22 @@ mercure_status link_publish(streamer *st, mercure_str hub, mercure_retention ret
 
 /* --- matchers --- */
 
-static void send_matcher(broker_link *l, mercure_wire_type type, mercure_str hub, const mercure_matcher *matcher)
+static void send_matcher(broker_link *l, mercure_wire_type type, mercure_str hub, const mercure_matcher *matcher,
+                         uint64_t nonce)
 {
     if (l->state >= SYNCING) {
-        send_control(l, &(mercure_wire_control){.type = type, .hub = hub, .matcher = *matcher});
+        send_control(l, &(mercure_wire_control){.type = type, .hub = hub, .matcher = *matcher, .nonce = nonce});
     }
 }
 
-void link_register(broker_link *l, mercure_str hub, const mercure_matcher *matcher)
+void link_register(broker_link *l, mercure_str hub, const mercure_matcher *matcher, uint64_t nonce)
 {
-    send_matcher(l, MERCURE_WIRE_REGISTER, hub, matcher);
+    send_matcher(l, MERCURE_WIRE_REGISTER, hub, matcher, nonce);
 }
 
 void link_unregister(broker_link *l, mercure_str hub, const mercure_matcher *matcher)
 {
-    send_matcher(l, MERCURE_WIRE_UNREGISTER, hub, matcher);
+    send_matcher(l, MERCURE_WIRE_UNREGISTER, hub, matcher, 0);
 }
 
 /* --- the work --- */

@@ -1,8 +1,8 @@
 /* mod_mercure.c - the module: its hooks, and which requests are for a hub.
  *
- * A hub is found by the request's path. Sites have rules that send whatever is no file to a front controller or a proxy; so that
- * they do not take the hub away, a request for it is mapped before them, and has a handler's name before they look. What httpd
- * knows of access control (Require, .htaccess, mod_remoteip, mod_headers) applies as ever.
+ * A hub is found by the request's path. Sites have rules that send whatever is no file to a front controller or a proxy; they do
+ * not take the hub away, since the handler comes first and looks at the path. What httpd knows of access control (Require, .htaccess,
+ * redirects, mod_remoteip, mod_headers) applies as ever.
  */
 #include <ap_mpm.h>
 #include <apr_strings.h>
@@ -93,12 +93,26 @@ static target target_of(const request_rec *r)
                : NOT_OURS;
 }
 
-/* Before mod_rewrite, mod_alias and mod_proxy: the path is what it is. A hub that only an .htaccess file switches on is not known
- * here yet: rules of the server's configuration come before it, as everywhere.
+/* A rule of the server's configuration may redirect or forbid a hub's path, but one that passes it on under another name (RewriteRule
+ * with PT) does not take the hub away: the name is noted before mod_rewrite, and put back after it. A hub that only an .htaccess
+ * file switches on is not known here yet.
  */
-static int translate_name(request_rec *r)
+static int note_name(request_rec *r)
 {
-    return target_of(r) == NOT_OURS || r->proxyreq ? DECLINED : ap_core_translate(r);
+    if (target_of(r) != NOT_OURS) {
+        ap_set_module_config(r->request_config, &mercure_module, r->uri);
+    }
+    return DECLINED;
+}
+
+static int put_name_back(request_rec *r)
+{
+    char *noted = ap_get_module_config(r->request_config, &mercure_module);
+
+    if (noted != NULL) {
+        r->uri = noted;
+    }
+    return DECLINED;
 }
 
 /* Before mod_dir's FallbackResource, which leaves alone what has a handler. */
@@ -184,7 +198,8 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_child_init(init_child, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_status(child_status, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_monitor(supervise_monitor, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_translate_name(translate_name, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_translate_name(note_name, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_translate_name(put_name_back, NULL, NULL, APR_HOOK_MIDDLE - 1);
     ap_hook_fixups(fixups, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
     hold_register_hooks();

@@ -7,6 +7,7 @@
 #include "child.h"
 #include "link.h"
 
+#include "mercure/limits.h"
 #include "mercure/update.h"
 
 static int check_grants(const hub_request *q, const hub_credentials *credentials, const mercure_update *update,
@@ -42,6 +43,9 @@ static int publish_update(const hub_request *q, mercure_update *update)
         update->id = mercure_str_of(id);
     }
     record = mercure_update_encode(q->r->pool, update);
+    if (record.len > MERCURE_MAX_RECORD) {
+        return answer_refuse(q, HTTP_REQUEST_ENTITY_TOO_LARGE, "an update of very many lines: its event would be too large");
+    }
     if (link_publish(st, mercure_str_of(q->hub), config_retention(q->dir), record, &err) != MERCURE_OK) {
         return answer_retry(q, HTTP_SERVICE_UNAVAILABLE, 1, err.reason);
     }

@@ -19,6 +19,7 @@ struct replay {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t wake;
     replay_job *first, **end;
+    const struct hub *last_hub; /* only compared */
     bool stopping;
 };
 
@@ -103,17 +104,17 @@ static bool visit_for_feed(void *context, uint64_t sequence, const mercure_recor
 
 static void do_job(replay *r, replay_job *job)
 {
-    reading reading = {job, &job->updates, 0, 0, 0};
+    reading into = {job, &job->updates, 0, 0, 0};
     mercure_str name = {job->hub_name, job->hub_name_len};
     mercure_history *history = streamer_history_begin(r->streamer, NULL);
 
-    job->last = job->after;
+    job->read.last = job->after;
     if (history == NULL) {
         job->failed = true;
         return;
     }
     if (mercure_history_read(history, name, job->after, job->joining != NULL ? visit_for_stream : visit_for_feed,
-                             &reading, &job->last, &job->at_head, NULL) != MERCURE_OK) {
+                             &into, &job->read, NULL) != MERCURE_OK) {
         job->failed = true;
     }
     streamer_history_end(r->streamer);
@@ -122,6 +123,26 @@ static void do_job(replay *r, replay_job *job)
 static void give_back(streamer *st, void *job)
 {
     hub_replay_done(st, job);
+}
+
+/* Take the first job of another hub than the last one's, if there is one: a crowd of one hub does not hold the others up. Called
+ * with the lock held and the list not empty.
+ */
+static replay_job *next_job(replay *r)
+{
+    replay_job **at = &r->first, *job;
+
+    while (*at != NULL && (*at)->hub == r->last_hub) {
+        at = &(*at)->next;
+    }
+    at = *at != NULL ? at : &r->first;
+    job = *at;
+    *at = job->next;
+    if (r->end == &job->next) {
+        r->end = at;
+    }
+    r->last_hub = job->hub;
+    return job;
 }
 
 static void *run(void *data)
@@ -139,11 +160,7 @@ static void *run(void *data)
             pthread_mutex_unlock(&r->lock);
             return NULL;
         }
-        job = r->first;
-        r->first = job->next;
-        if (r->first == NULL) {
-            r->end = &r->first;
-        }
+        job = next_job(r);
         pthread_mutex_unlock(&r->lock);
         do_job(r, job);
         while (!streamer_post(r->streamer, give_back, job)) {
@@ -181,7 +198,8 @@ void replay_stop(replay *r)
     while (r->first != NULL) {
         replay_job *job = r->first;
         r->first = job->next;
-        hub_replay_done(r->streamer, job);
+        job->failed = true;
+        hub_replay_done(r->streamer, job); /* the streamer is stopping: it asks for nothing more */
     }
     pthread_cond_destroy(&r->wake);
     pthread_mutex_destroy(&r->lock);

@@ -32,8 +32,7 @@ typedef struct replay_job {
     uint64_t after; /* read what follows this sequence */
     /* out: */
     bool failed;    /* the history cannot be read now */
-    uint64_t last;  /* read up to here */
-    bool at_head;   /* nothing followed when the reading began */
+    mercure_history_reading read;
     buffer *events; /* the matching events, one after the other; NULL: none */
     replay_update *updates;
 } replay_job;

@@ -69,14 +69,22 @@ void streamer_history_end(streamer *st)
     pthread_rwlock_unlock(&st->history_lock);
 }
 
+static void end_all(streamer *st);
+
 void streamer_history_check(streamer *st)
 {
+    bool replaced;
+
     pthread_rwlock_wrlock(&st->history_lock);
-    if (st->history != NULL && mercure_history_replaced(st->history)) {
+    replaced = st->history != NULL && mercure_history_replaced(st->history);
+    if (replaced) {
         mercure_history_close(st->history);
         st->history = NULL;
     }
     pthread_rwlock_unlock(&st->history_lock);
+    if (replaced) {
+        end_all(st); /* their positions mean nothing in another history */
+    }
 }
 
 /* --- the thread --- */
@@ -166,6 +174,7 @@ static void *run(void *data)
     }
     run_commands(st); /* streams that were given to us meanwhile */
     end_all(st);
+    run_commands(st);
     replay_stop(st->replay);
     run_commands(st); /* what was read meanwhile */
     link_close(st->link);
@@ -262,7 +271,7 @@ streamer *streamer_start(const char *socket_dir, const char *history_dir, counte
     return st;
 }
 
-void streamer_stop(streamer *st)
+void streamer_stop(streamer *st, bool free_it)
 {
     struct timespec moment = {0, 2000000};
     int i;
@@ -272,7 +281,7 @@ void streamer_stop(streamer *st)
     for (i = 0; i < STOP_WAIT_MS / 2 && !st->stopped; i++) {
         nanosleep(&moment, NULL);
     }
-    if (!st->stopped) {
+    if (!st->stopped || !free_it) {
         return;
     }
     pthread_join(st->thread, NULL);

@@ -32,6 +32,7 @@ typedef struct streamer {
     timer_wheel wheel;
     apr_pool_t *pool;
     apr_hash_t *hubs;   /* name -> hub */
+    uint64_t asked;     /* nonces given out: see hub.h */
     hub *working;       /* a ring of hubs with updates on their way; NULL: none */
     buffer *comment;    /* the heartbeat */
     broker_link *link;
@@ -60,10 +61,10 @@ typedef struct streamer {
  */
 streamer *streamer_start(const char *socket_dir, const char *history_dir, counters *c, mercure_error *err);
 
-/* End all streams and the thread, and free it. May be called where nothing can be locked and any lock may be held, even in a
- * signal handler: if the thread cannot end soon, everything is left as it is for the process's end.
+/* End all streams and the thread, and free it. With `free_it` false it may be called where any lock may be held, even malloc's, as in a
+ * signal handler: nothing is freed, and if the thread cannot end soon it is left for the process's end.
  */
-void streamer_stop(streamer *st);
+void streamer_stop(streamer *st, bool free_it);
 
 /* Run `run` in the streamer's thread, soon. Commands keep their order. False without memory. */
 bool streamer_post(streamer *st, void (*run)(streamer *st, void *argument), void *argument);

@@ -166,7 +166,8 @@ static uint64_t end_of(const subscription *sub)
     }
     if (sub->credentials.grants != NULL) {
         int64_t left = mercure_grants_expires(sub->credentials.grants) * 1000 - wall;
-        uint64_t expiry = now + (left > 0 ? (uint64_t)left : 1);
+        /* Not a tick of the timer later than `exp`. */
+        uint64_t expiry = now + (left > 2 * TIMER_TICK_MS ? (uint64_t)left - 2 * TIMER_TICK_MS : 1);
         end = end == 0 || expiry < end ? expiry : end;
     }
     return end;

@@ -70,6 +70,8 @@ static running_broker *retained(void)
 /* In the forked process: become brokerd. Only calls that are safe between fork() and exec() in a single-threaded parent. */
 static void become_broker(server_rec *s, const char *program, const char *state, const char *sockets, int parent)
 {
+    /* Not httpd's own environment: it may hold keys (MercureIssuer env:). */
+    char *const environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
     const char *durability = config_of_server(s)->durable == 0 ? "async" : "fsync";
 
     if (ap_run_drop_privileges(NULL, s) < 0) {
@@ -83,8 +85,8 @@ static void become_broker(server_rec *s, const char *program, const char *state,
     signal(SIGHUP, SIG_DFL);
     signal(SIGCHLD, SIG_DFL);
     setpgid(0, 0); /* a Ctrl-C at httpd's terminal is httpd's: brokerd stops when httpd has */
-    execl(program, "brokerd", "--state", state, "--socket-dir", sockets, "--durability", durability, "--parent-socket", "3",
-          (char *)NULL);
+    execle(program, "brokerd", "--state", state, "--socket-dir", sockets, "--durability", durability, "--parent-socket", "3",
+           (char *)NULL, environment);
     _exit(errno == ENOENT ? 127 : 126);
 }
 

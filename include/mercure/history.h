@@ -99,13 +99,16 @@ mercure_status mercure_history_find(mercure_history *history, mercure_str hub, m
 typedef bool (*mercure_history_visit)(void *context, uint64_t sequence, const mercure_record *record,
                                       mercure_str bytes);
 
+typedef struct {
+    uint64_t last;  /* the sequence up to which the hub is now known; `after` itself when nothing followed */
+    uint64_t first; /* the oldest that is kept: past `after` + 1, what lies between was discarded; 0: no such hub */
+    bool at_head;   /* nothing followed when the transaction began */
+} mercure_history_reading;
+
 /* Read a hub's updates after sequence `after`, oldest first, in one transaction: keep what `visit` does short.
- *
- * last      out: the sequence up to which the hub is now known; `after` itself when nothing followed
- * at_head   out: nothing followed when the transaction began
  */
 mercure_status mercure_history_read(mercure_history *history, mercure_str hub, uint64_t after,
-                                    mercure_history_visit visit, void *context, uint64_t *last, bool *at_head,
+                                    mercure_history_visit visit, void *context, mercure_history_reading *reading,
                                     mercure_error *err);
 
 #endif

@@ -51,17 +51,20 @@ typedef struct {
     mercure_retention retention;
 } mercure_wire_publication;
 
-/* The header of a delivery. `number` counts the deliveries to one child: a gap says that something was lost. */
+/* The header of a delivery. `number` counts the deliveries to one child since it said HELLO with `session`: a gap says that
+ * something was lost.
+ */
 typedef struct {
+    uint64_t session;
     uint64_t number;
     uint64_t sequence; /* the update's, in its hub */
     mercure_str hub;
 } mercure_wire_delivery;
 
 typedef enum {
-    MERCURE_WIRE_HELLO = 10,  /* child: I am here, count from 1 */
-    MERCURE_WIRE_WELCOME,     /* broker: `peer` is my id; register now what you want */
-    MERCURE_WIRE_REGISTER,    /* child: `hub`, `matcher`: from now on I want these */
+    MERCURE_WIRE_HELLO = 10,  /* child: I am here, count from 1; `number` is the session, another one each time */
+    MERCURE_WIRE_WELCOME,     /* broker: `peer` is my id, `number` your session; register now what you want */
+    MERCURE_WIRE_REGISTER,    /* child: `hub`, `matcher`: from now on I want these; `nonce` is any number */
     MERCURE_WIRE_REGISTERED,  /* broker: the same, and `number`, the hub's newest sequence that was not forwarded */
     MERCURE_WIRE_UNREGISTER,  /* child: no longer */
     MERCURE_WIRE_ACKNOWLEDGE, /* broker: publication `number` ended with `status` */
@@ -78,6 +81,7 @@ typedef struct {
     mercure_str hub;
     mercure_matcher matcher;
     uint64_t number;
+    uint64_t nonce;
     mercure_status status;
 } mercure_wire_control;
 

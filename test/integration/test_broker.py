@@ -262,7 +262,7 @@ def garbage():
     yield [b"x"]
     yield [b"MB\x01\x01"]
     yield [b"MB\x02\x0a" + b"c" * 16]
-    yield [b"MB\x01\x0a" + b"c" * 16 + b"tail"]
+    yield [b"MB\x01\x0a" + b"c" * 24 + b"tail"]
     yield [b"MB\x01\x0c" + struct.pack("<H", 65535)]
     yield [b"MB\x01\x0c" + struct.pack("<H", 1) + b"h\x09" + struct.pack("<H", 1) + b"t"]
     yield [b"\xff" * 5000]
@@ -273,10 +273,17 @@ def garbage():
         yield [os.urandom(i)]
 
 
-def test_garbage_on_the_sockets_is_dropped_and_counted(server):
+@pytest.fixture
+def context():
+    """A ZeroMQ context that takes its sockets along, so that a test that fails does not hang at its end."""
+    made = zmq.Context()
+    yield made
+    made.destroy(linger=0)
+
+
+def test_garbage_on_the_sockets_is_dropped_and_counted(server, context):
     stream = Stream(server, "a")
     published(server, "a", "before")
-    context = zmq.Context()
     peers = []
     for name, kind in (("publish", zmq.PUB), ("control", zmq.DEALER), ("deliver", zmq.SUB), ("deliver", zmq.XSUB)):
         peer = context.socket(kind)
@@ -291,7 +298,7 @@ def test_garbage_on_the_sockets_is_dropped_and_counted(server):
             peers[0].send_multipart(frames)
             peers[1].send_multipart(frames)
             peers[3].send_multipart(frames)
-        return "dropped a malformed message on the publish socket" in server.log() or \
+        return "dropped a malformed message on the " in server.log()
             "dropped a malformed message on the control socket" in server.log()
     wait_for(rounds, "the garbage is reported")
     raw = socket.socket(socket.AF_UNIX)
@@ -299,27 +306,21 @@ def test_garbage_on_the_sockets_is_dropped_and_counted(server):
     raw.sendall(os.urandom(4096))
     published(server, "a", "after")
     assert stream.data(2) == ["before", "after"]
-    for peer in peers:
-        peer.close()
-    context.term()
     raw.close()
 
 
-def test_forged_hello_for_another_child_is_dropped(server):
+def test_forged_hello_for_another_child_is_dropped(server, context):
     stream = Stream(server, "a")
-    context = zmq.Context()
     peer = context.socket(zmq.DEALER)
     peer.linger = 0
     peer.setsockopt(zmq.ROUTING_ID, b"q" * 16)
     peer.connect(f"ipc://{server.state}/sockets/control.sock")
-    peer.send(b"MB\x01\x0a" + b"z" * 16)
+    peer.send(b"MB\x01\x0a" + b"z" * 16 + b"\0" * 8)
     peer.send(b"MB\x01\x10" + struct.pack("<Q", 1 << 60))
     assert peer.poll(5000)
     assert peer.recv()[3] == 18, "UNKNOWN: a child that was not greeted"
     published(server, "a", "x")
     assert stream.data() == ["x"]
-    peer.close()
-    context.term()
 
 
 # --- the disk ---

@@ -123,13 +123,12 @@ static void check_read(const char *hub, uint64_t after, size_t stop_after, const
                        bool expected_at_head, int line)
 {
     reading r = {.stop_after = stop_after};
-    uint64_t last = 999;
-    bool at_head = !expected_at_head;
+    mercure_history_reading outcome;
 
-    assert_ok(mercure_history_read(history, mercure_str_of(hub), after, write_down, &r, &last, &at_head, &err));
+    assert_ok(mercure_history_read(history, mercure_str_of(hub), after, write_down, &r, &outcome, &err));
     unit_check_str((mercure_str){r.text, r.len}, mercure_str_of(expected), __FILE__, line);
-    _assert_int_equal(last, expected_last, __FILE__, line);
-    _assert_int_equal(at_head, expected_at_head, __FILE__, line);
+    _assert_int_equal(outcome.last, expected_last, __FILE__, line);
+    _assert_int_equal(outcome.at_head, expected_at_head, __FILE__, line);
 }
 
 /* All there is after `after`. */
@@ -312,15 +311,14 @@ static void the_bytes_come_back_as_they_were(void **state)
     mercure_append update = one("hub", everything, "a");
     mercure_str got = {NULL, 0};
     char *large = malloc(200001);
-    uint64_t last;
-    bool at_head;
+    mercure_history_reading outcome;
 
     (void)state;
     memset(large, 'd', 200000);
     large[200000] = '\0';
     update.record = record("a", large);
     assert_ok(mercure_history_append(history, &update, 1, T0, &err));
-    assert_ok(mercure_history_read(history, S("hub"), 0, keep_bytes, &got, &last, &at_head, &err));
+    assert_ok(mercure_history_read(history, S("hub"), 0, keep_bytes, &got, &outcome, &err));
     assert_same(got, update.record);
     free(large);
 }
@@ -918,11 +916,11 @@ static void read_all_and_report(int orders, int reports)
         _exit(1);
     }
     while (f.in_order && f.last < SHARED_UPDATES) {
-        uint64_t last, found;
-        bool at_head;
+        mercure_history_reading outcome;
+        uint64_t found;
         char id[16];
-        if (mercure_history_read(reader, S("hub"), f.last, follow, &f, &last, &at_head, &why) != MERCURE_OK ||
-            last != f.last) {
+        if (mercure_history_read(reader, S("hub"), f.last, follow, &f, &outcome, &why) != MERCURE_OK ||
+            outcome.last != f.last) {
             _exit(2);
         }
         snprintf(id, sizeof(id), "id%llu", (unsigned long long)f.last);

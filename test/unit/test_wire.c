@@ -21,9 +21,10 @@ static const mercure_wire_publication publication = {
     "\0\0\0\0\0\0\0\0"                                                                                                 \
     "\3\0hub"
 
-static const mercure_wire_delivery delivery = {.number = 258, .sequence = UINT64_MAX, .hub = S("h")};
+static const mercure_wire_delivery delivery = {.session = 5, .number = 258, .sequence = UINT64_MAX, .hub = S("h")};
 #define DELIVERY_FRAME                                                                                                 \
     "MB\1\2"                                                                                                           \
+    "\5\0\0\0\0\0\0\0"                                                                                                 \
     "\2\1\0\0\0\0\0\0"                                                                                                 \
     "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"                                                                                 \
     "\1\0h"
@@ -36,14 +37,15 @@ static const struct {
     mercure_wire_control message;
     mercure_str frame;
 } controls[] = {
-    {{.type = MERCURE_WIRE_HELLO, .peer = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}}},
-     S("MB\1\xA" PEER)},
-    {{.type = MERCURE_WIRE_WELCOME, .peer = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}}},
-     S("MB\1\xB" PEER)},
-    {{.type = MERCURE_WIRE_REGISTER, .hub = S("hub"), .matcher = {MERCURE_MATCH_EXACT, S("topic")}},
-     S("MB\1\xC\3\0hub\2\5\0topic")},
-    {{.type = MERCURE_WIRE_REGISTERED, .hub = S("hub"), .matcher = {MERCURE_MATCH_ALL, S("*")}, .number = 65536},
-     S("MB\1\xD\3\0hub\1\1\0*\0\0\1\0\0\0\0\0")},
+    {{.type = MERCURE_WIRE_HELLO, .peer = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}}, .number = 7},
+     S("MB\1\xA" PEER "\7\0\0\0\0\0\0\0")},
+    {{.type = MERCURE_WIRE_WELCOME, .peer = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}}, .number = 7},
+     S("MB\1\xB" PEER "\7\0\0\0\0\0\0\0")},
+    {{.type = MERCURE_WIRE_REGISTER, .hub = S("hub"), .matcher = {MERCURE_MATCH_EXACT, S("topic")}, .nonce = 3},
+     S("MB\1\xC\3\0hub\2\5\0topic\3\0\0\0\0\0\0\0")},
+    {{.type = MERCURE_WIRE_REGISTERED, .hub = S("hub"), .matcher = {MERCURE_MATCH_ALL, S("*")}, .number = 65536,
+      .nonce = 4},
+     S("MB\1\xD\3\0hub\1\1\0*\0\0\1\0\0\0\0\0\4\0\0\0\0\0\0\0")},
     {{.type = MERCURE_WIRE_UNREGISTER, .hub = S("hub"), .matcher = {MERCURE_MATCH_EXACT, S("topic")}},
      S("MB\1\xE\3\0hub\2\5\0topic")},
     {{.type = MERCURE_WIRE_ACKNOWLEDGE, .number = 9, .status = MERCURE_STORE}, S("MB\1\xF\x9\0\0\0\0\0\0\0\4")},
@@ -114,6 +116,7 @@ static void a_delivery_survives_the_round_trip(void **state)
     size_t len = mercure_wire_put_delivery(&delivery, out);
     assert_str(((mercure_str){(char *)out, len}), DELIVERY_FRAME);
     assert_true(mercure_wire_get_delivery((mercure_str){(char *)out, len}, &got));
+    assert_true(got.session == 5);
     assert_true(got.number == 258);
     assert_true(got.sequence == UINT64_MAX);
     assert_str(got.hub, "h");
@@ -190,27 +193,27 @@ static void names_and_patterns_out_of_bounds_are_refused(void **state)
     static char frame[8192];
 
     (void)state;
-    assert_int_equal(accepted_by(S("MB\1\xC\0\0\2\5\0topic")), 0); /* no hub */
-    assert_int_equal(accepted_by(S("MB\1\xC\3\0hub\2\0\0")), 0);   /* no pattern */
-    assert_int_equal(accepted_by(S("MB\1\xC\3\0hub\0\1\0*")), 0);  /* kinds that do not exist */
-    assert_int_equal(accepted_by(S("MB\1\xC\3\0hub\3\1\0*")), 0);
-    assert_int_equal(accepted_by(S("MB\1\xC\3\0hub\xFF\1\0*")), 0);
-    assert_int_equal(accepted_by(S("MB\1\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")), 0); /* a delivery without hub */
+    assert_int_equal(accepted_by(S("MB\1\xC\0\0\2\5\0topic\0\0\0\0\0\0\0\0")), 0); /* no hub */
+    assert_int_equal(accepted_by(S("MB\1\xC\3\0hub\2\0\0\0\0\0\0\0\0\0\0")), 0);   /* no pattern */
+    assert_int_equal(accepted_by(S("MB\1\xC\3\0hub\0\1\0*\0\0\0\0\0\0\0\0")), 0);  /* kinds that do not exist */
+    assert_int_equal(accepted_by(S("MB\1\xC\3\0hub\3\1\0*\0\0\0\0\0\0\0\0")), 0);
+    assert_int_equal(accepted_by(S("MB\1\xC\3\0hub\xFF\1\0*\0\0\0\0\0\0\0\0")), 0);
+    assert_int_equal(accepted_by(S("MB\1\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")), 0); /* a delivery without hub */
 
     memcpy(frame, "MB\1\xC\0\1", 6); /* a hub of 256 bytes */
     memset(frame + 6, 'h', 256);
-    memcpy(frame + 262, "\2\1\0t", 4);
-    assert_int_equal(accepted_by((mercure_str){frame, 266}), 0);
+    memcpy(frame + 262, "\2\1\0t\0\0\0\0\0\0\0\0", 12);
+    assert_int_equal(accepted_by((mercure_str){frame, 274}), 0);
     memcpy(frame + 4, "\xFF\0", 2); /* of 255 */
-    memcpy(frame + 261, "\2\1\0t", 4);
-    assert_int_equal(accepted_by((mercure_str){frame, 265}), 1);
+    memcpy(frame + 261, "\2\1\0t\0\0\0\0\0\0\0\0", 12);
+    assert_int_equal(accepted_by((mercure_str){frame, 273}), 1);
 
     memcpy(frame, "MB\1\xC\1\0h\2\1\x10", 10); /* a pattern of 4097 bytes */
     memset(frame + 10, 'p', 4097);
     mercure_wire_control got;
-    assert_false(mercure_wire_get_control((mercure_str){frame, 10 + 4097}, &got));
+    assert_false(mercure_wire_get_control((mercure_str){frame, 10 + 4097 + 8}, &got));
     frame[8] = 0; /* of 4096 */
-    assert_true(mercure_wire_get_control((mercure_str){frame, 10 + 4096}, &got));
+    assert_true(mercure_wire_get_control((mercure_str){frame, 10 + 4096 + 8}, &got));
 }
 
 static void each_frame(void (*check)(mercure_str frame))
