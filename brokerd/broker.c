@@ -193,6 +193,25 @@ static void forward(void *context, child *c)
     }
 }
 
+/* Everything of this hub up to its head was forwarded: said on the same way as the updates, and in order with them, so that a child
+ * whose topics are quiet does not believe itself far behind.
+ */
+static void tell_head(void *context, child *c, mercure_str hub, uint64_t head)
+{
+    broker *b = context;
+    mercure_wire_delivery delivery = {.session = c->session, .sequence = head, .hub = hub};
+    unsigned char header[MERCURE_WIRE_MAX];
+
+    if (!c->welcomed || !registry_number(c, 0)) {
+        return;
+    }
+    delivery.number = c->sent;
+    if (zmq_send(b->deliver, c->id.bytes, sizeof(c->id.bytes), ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0 &&
+        zmq_send(b->deliver, header, mercure_wire_put_delivery(&delivery, header), ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0) {
+        (void)zmq_send(b->deliver, "", 0, ZMQ_DONTWAIT); /* what is not sent is a gap, which the child sees */
+    }
+}
+
 static void take_results(broker *b, writer_job *job)
 {
     while (job != NULL) {
@@ -555,6 +574,7 @@ static mercure_status loop(broker *b, mercure_error *err)
         if (seconds_now() > next_housekeeping) {
             next_housekeeping = seconds_now();
             registry_each(b->registry, forget_if_silent, b);
+            registry_tell_heads(b->registry, tell_head, b);
         }
     }
 }

@@ -13,6 +13,7 @@ typedef struct hub {
     size_t name_len;
     mercure_index *index; /* members are registrations */
     uint64_t head;        /* the newest sequence that was matched */
+    uint64_t told;        /* the head that was told last: see registry_tell_heads() */
 } hub;
 
 /* One child's one matcher in one hub. */
@@ -229,6 +230,41 @@ void registry_match(registry *r, mercure_str name, uint64_t sequence, const merc
     }
     h->head = sequence > h->head ? sequence : h->head;
     mercure_index_match(h->index, record, visit_entry, &m);
+}
+
+typedef struct {
+    hub *hub;
+    void (*tell)(void *context, child *c, mercure_str hub, uint64_t head);
+    void *context;
+} telling;
+
+static void tell_entry(void *context, mercure_index_entry *entry)
+{
+    const telling *t = context;
+    size_t i;
+
+    for (i = 0; i < entry->count; i++) {
+        child *c = entry->members[i]->owner;
+        if (c->told_hub != t->hub || c->told_head != t->hub->head) {
+            c->told_hub = t->hub;
+            c->told_head = t->hub->head;
+            t->tell(t->context, c, (mercure_str){t->hub->name, t->hub->name_len}, t->hub->head);
+        }
+    }
+}
+
+void registry_tell_heads(registry *r, void (*tell)(void *context, child *c, mercure_str hub, uint64_t head),
+                         void *context)
+{
+    apr_hash_index_t *walk;
+
+    for (walk = apr_hash_first(NULL, r->hubs); walk != NULL; walk = apr_hash_next(walk)) {
+        telling t = {apr_hash_this_val(walk), tell, context};
+        if (t.hub->head != t.hub->told) {
+            t.hub->told = t.hub->head;
+            mercure_index_each(t.hub->index, tell_entry, &t);
+        }
+    }
 }
 
 bool registry_number(child *c, size_t size)

@@ -30,6 +30,8 @@ typedef struct child {
     uint64_t bytes_at[CHILD_WINDOW]; /* `bytes` after delivery number n, at n modulo the window */
     uint64_t last_hub_sequence;      /* marks an update as chosen for it: see registry_match() */
     const void *last_hub;
+    uint64_t told_head; /* the same for registry_tell_heads() */
+    const void *told_hub;
     struct registration *registrations; /* a list */
 } child;
 
@@ -58,6 +60,10 @@ bool registry_unregister(registry *r, child *c, mercure_str hub, const mercure_m
 /* Note a hub's new update and call `forward` once for each child that wants it. */
 void registry_match(registry *r, mercure_str hub, uint64_t sequence, const mercure_record *record,
                     void (*forward)(void *context, child *c), void *context);
+
+/* Call `tell` once for each child that wants anything of a hub whose head has moved since the last call. */
+void registry_tell_heads(registry *r, void (*tell)(void *context, child *c, mercure_str hub, uint64_t head),
+                         void *context);
 
 /* Number the next delivery. Returns false when the child lags too far: then the delivery is only counted. */
 bool registry_number(child *c, size_t size);

@@ -339,6 +339,10 @@ void hub_deliver(streamer *st, mercure_str name, uint64_t sequence, zmq_msg_t *m
     if (h == NULL || sequence <= h->fed) {
         return; /* nobody is subscribed any more, or the history gave it already */
     }
+    if (zmq_msg_size(message) == 0 && h->feed == FEED_LIVE) {
+        h->fed = sequence;
+        return;
+    }
     if (h->feed == FEED_LIVE && !fanout_full(h)) {
         record = buffer_of_message(message);
         if (record != NULL && fanout_add(st, h, sequence, record)) {

@@ -39,7 +39,9 @@ void hub_leave(struct streamer *st, stream *s);
 /* The stream's connection has taken all that was written: go on reading the history for it, if it is joining. */
 void hub_stream_drained(struct streamer *st, stream *s);
 
-/* brokerd forwards an update. The message's bytes are taken over. */
+/* brokerd forwards an update, whose bytes are taken over; or, with an empty message, says that everything up to `sequence` was
+ * forwarded.
+ */
 void hub_deliver(struct streamer *st, mercure_str name, uint64_t sequence, zmq_msg_t *message);
 
 /* brokerd has registered a matcher, as it was asked to with this nonce; everything after `head` will be forwarded. */

@@ -2,7 +2,7 @@
  *
  * Three Unix sockets in a directory of mode 0700:
  *   publish   child PUB -> broker SUB       [publication header] [record]
- *   deliver   broker PUB -> child SUB       [child id] [delivery header] [record]
+ *   deliver   broker PUB -> child SUB       [child id] [delivery header] [record, or nothing: the hub's head]
  *   control   child DEALER <-> broker ROUTER  [control message]
  * A bracket is one frame. The child's id is 16 bytes, also its ZeroMQ routing id and its subscription prefix. Records
  * are those of update.h.

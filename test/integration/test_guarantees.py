@@ -79,6 +79,21 @@ def test_streams_end_when_the_history_is_another_one(server):
     assert "new" in again.data()
 
 
+def test_quiet_stream_outlives_brokerd_though_retention_has_passed_it_by(make_server):
+    """Its topic had no update, so it has missed none: it must not be taken for one that is far behind."""
+    server = make_server(config="MercureHistory events=10\n")
+    quiet = Stream(server, "quiet")
+    published(server, "quiet", "first")
+    assert quiet.data() == ["first"]
+    for n in range(40):
+        published(server, "busy", str(n))
+    time.sleep(2.5)  # the subject is time itself: brokerd tells how far it is once a second
+    os.kill(server.broker_pid(), signal.SIGKILL)
+    wait_for(lambda: publish(server, "busy", "again").status == 200, "publishing works again", 20)
+    published(server, "quiet", "second")
+    assert quiet.data(1, 20) == ["second"]
+
+
 def test_two_children_see_the_same_order(make_server):
     server = make_server(mpm="prefork", mpm_config="StartServers 4\nMinSpareServers 4\nMaxSpareServers 4\nServerLimit 4\n"
                                                     "MaxRequestWorkers 4\n")

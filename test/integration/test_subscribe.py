@@ -193,7 +193,8 @@ def test_a_stream_ends_with_its_token(hub):
     exp = int(time.time()) + 2
     stream = Stream(hub, "a", bearer=token(hub, subscribe=["a"], exp=exp))
     stream.wait_end()
-    assert -0.05 < time.time() - exp < 0.4
+    # The timer has ticks of 100 ms, and none may be later than exp; what is later here is this test being scheduled late.
+    assert -0.4 < time.time() - exp < 0.1
 
 
 def test_no_stream_is_longer_than_the_longest_lifetime_and_they_end_at_different_moments(make_server):
