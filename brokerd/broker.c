@@ -26,11 +26,11 @@
 
 #include "mercure/limits.h"
 
-#define MESSAGES_AT_ONCE    256 /* taken from one socket before the others have their turn */
-#define QUEUE_BOUND         100000
-#define PUBLICATION_MAX     (MERCURE_MAX_RECORD + 65536)
-#define CHILD_SILENCE       10 /* seconds without a word, then a child is forgotten; it says a word every second */
-#define HOUSEKEEPING_MS     1000
+#define MESSAGES_AT_ONCE 256 /* taken from one socket before the others have their turn */
+#define QUEUE_BOUND      100000
+#define PUBLICATION_MAX  (MERCURE_MAX_RECORD + 65536)
+#define CHILD_SILENCE    10 /* seconds without a word, then a child is forgotten; it says a word every second */
+#define HOUSEKEEPING_MS  1000
 
 typedef struct {
     broker_options options;
@@ -130,8 +130,7 @@ static void send_control(broker *b, const mercure_peer_id *to, const mercure_wir
 
 static void acknowledge(broker *b, const mercure_wire_publication *publication, mercure_status status)
 {
-    mercure_wire_control answer = {
-        .type = MERCURE_WIRE_ACKNOWLEDGE, .number = publication->number, .status = status};
+    mercure_wire_control answer = {.type = MERCURE_WIRE_ACKNOWLEDGE, .number = publication->number, .status = status};
 
     send_control(b, &publication->child, &answer);
 }
@@ -172,8 +171,7 @@ typedef struct {
 static void forward(void *context, child *c)
 {
     const forwarding *f = context;
-    mercure_wire_delivery delivery = {
-        .sequence = f->job->sequence, .hub = f->job->publication.hub};
+    mercure_wire_delivery delivery = {.sequence = f->job->sequence, .hub = f->job->publication.hub};
     unsigned char header[MERCURE_WIRE_MAX];
     zmq_msg_t record;
 
@@ -186,15 +184,15 @@ static void forward(void *context, child *c)
     zmq_msg_copy(&record, &f->job->record); /* shares the bytes */
     /* A failure to send leaves a gap as well. */
     if (zmq_send(f->broker->deliver, c->id.bytes, sizeof(c->id.bytes), ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
-        zmq_send(f->broker->deliver, header, mercure_wire_put_delivery(&delivery, header),
-                 ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
+        zmq_send(f->broker->deliver, header, mercure_wire_put_delivery(&delivery, header), ZMQ_SNDMORE | ZMQ_DONTWAIT) <
+            0 ||
         zmq_msg_send(&record, f->broker->deliver, ZMQ_DONTWAIT) < 0) {
         zmq_msg_close(&record);
     }
 }
 
-/* Everything of this hub up to its head was forwarded: said on the same way as the updates, and in order with them, so that a child
- * whose topics are quiet does not believe itself far behind.
+/* Everything of this hub up to its head was forwarded: said on the same way as the updates, and in order with them, so
+ * that a child whose topics are quiet does not believe itself far behind.
  */
 static void tell_head(void *context, child *c, mercure_str hub, uint64_t head)
 {
@@ -452,7 +450,8 @@ static mercure_status open_socket(broker *b, int type, const char *name, void **
     void *socket;
 
     if (len < 0 || (size_t)len - 6 >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
-        return mercure_fail(err, MERCURE_INVALID, "the socket directory's path is too long: use one of at most 90 bytes");
+        return mercure_fail(err, MERCURE_INVALID,
+                            "the socket directory's path is too long: use one of at most 90 bytes");
     }
     socket = zmq_socket(b->context, type);
     if (socket == NULL) {
@@ -464,8 +463,7 @@ static mercure_status open_socket(broker *b, int type, const char *name, void **
         zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof(linger)) != 0 ||
         zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof(largest)) != 0 ||
         (type == ZMQ_ROUTER && zmq_setsockopt(socket, ZMQ_ROUTER_HANDOVER, &one, sizeof(one)) != 0) ||
-        (type == ZMQ_SUB && zmq_setsockopt(socket, ZMQ_SUBSCRIBE, "", 0) != 0) ||
-        zmq_bind(socket, endpoint) != 0) {
+        (type == ZMQ_SUB && zmq_setsockopt(socket, ZMQ_SUBSCRIBE, "", 0) != 0) || zmq_bind(socket, endpoint) != 0) {
         return mercure_fail(err, MERCURE_SYSTEM, "cannot listen on %s: %s", endpoint, zmq_strerror(zmq_errno()));
     }
     return MERCURE_OK;
@@ -551,8 +549,8 @@ static mercure_status loop(broker *b, mercure_error *err)
 
     for (;;) {
         zmq_pollitem_t wait[] = {
-            {b->publish, 0, ZMQ_POLLIN, 0}, {b->deliver, 0, ZMQ_POLLIN, 0},
-            {b->control, 0, ZMQ_POLLIN, 0}, {NULL, writer_event(b->writer), ZMQ_POLLIN, 0},
+            {b->publish, 0, ZMQ_POLLIN, 0},    {b->deliver, 0, ZMQ_POLLIN, 0},
+            {b->control, 0, ZMQ_POLLIN, 0},    {NULL, writer_event(b->writer), ZMQ_POLLIN, 0},
             {NULL, b->signals, ZMQ_POLLIN, 0}, {NULL, b->options.parent, ZMQ_POLLIN, 0},
         };
         int count = b->options.parent >= 0 ? 6 : 5;

@@ -15,8 +15,8 @@ typedef struct {
 
 /* Run until SIGTERM or SIGINT, or until the parent is gone.
  *
- * The `parent` socket brings, after a graceful restart, the descriptor of a newly opened error log, which becomes standard
- * error; its end of file says that httpd is no more.
+ * The `parent` socket brings, after a graceful restart, the descriptor of a newly opened error log, which becomes
+ * standard error; its end of file says that httpd is no more.
  *
  * Returns MERCURE_OK after a clean stop, else the reason in `err`.
  */

@@ -18,22 +18,21 @@
 #include "log.h"
 #include "mercure/version.h"
 
-static const char usage[] =
-    "Usage: brokerd --state DIR --socket-dir DIR [options]\n"
-    "\n"
-    "Receives the publications of mod_mercure, stores them, and forwards them to the\n"
-    "children of httpd whose subscribers want them.\n"
-    "\n"
-    "  --state DIR             where the history is kept; made with mode 0700 when missing\n"
-    "  --socket-dir DIR        where the sockets are; made with mode 0700 when missing.\n"
-    "                          httpd finds them with: MercureBroker ipc:DIR\n"
-    "  --durability fsync      an update is on the disk before it is acknowledged (default)\n"
-    "  --durability async      the disk follows within a second: a power failure may lose\n"
-    "                          that much, a killed brokerd nothing\n"
-    "  --parent-socket FD      used by httpd when it starts brokerd itself\n"
-    "  --help, --version\n"
-    "\n"
-    "Run it as the user that httpd's children run as. SIGTERM stops it cleanly.\n";
+static const char usage[] = "Usage: brokerd --state DIR --socket-dir DIR [options]\n"
+                            "\n"
+                            "Receives the publications of mod_mercure, stores them, and forwards them to the\n"
+                            "children of httpd whose subscribers want them.\n"
+                            "\n"
+                            "  --state DIR             where the history is kept; made with mode 0700 when missing\n"
+                            "  --socket-dir DIR        where the sockets are; made with mode 0700 when missing.\n"
+                            "                          httpd finds them with: MercureBroker ipc:DIR\n"
+                            "  --durability fsync      an update is on the disk before it is acknowledged (default)\n"
+                            "  --durability async      the disk follows within a second: a power failure may lose\n"
+                            "                          that much, a killed brokerd nothing\n"
+                            "  --parent-socket FD      used by httpd when it starts brokerd itself\n"
+                            "  --help, --version\n"
+                            "\n"
+                            "Run it as the user that httpd's children run as. SIGTERM stops it cleanly.\n";
 
 /* Make a directory of ours, or make sure that an existing one is. */
 static mercure_status prepare_directory(const char *path, mercure_error *err)
@@ -71,8 +70,9 @@ static mercure_status lock_directory(const char *path, mercure_error *err)
         got = pread(lock, pid, sizeof(pid) - 1, 0);
         pid[got > 0 ? got : 0] = '\0';
         close(lock);
-        return mercure_fail(err, MERCURE_SYSTEM, "another brokerd (pid %d) is using %s: stop it, or name another directory",
-                            atoi(pid), path);
+        return mercure_fail(err, MERCURE_SYSTEM,
+                            "another brokerd (pid %d) is using %s: stop it, or name another directory", atoi(pid),
+                            path);
     }
     snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
     /* The pid is for the message above only: not to have it there costs nothing else. */
@@ -99,8 +99,7 @@ static mercure_status prepare(const broker_options *options, mercure_error *err)
         (status = lock_directory(options->state_dir, err)) != MERCURE_OK) {
         return status;
     }
-    return strcmp(options->state_dir, options->socket_dir) == 0 ? MERCURE_OK
-                                                                : lock_directory(options->socket_dir, err);
+    return strcmp(options->state_dir, options->socket_dir) == 0 ? MERCURE_OK : lock_directory(options->socket_dir, err);
 }
 
 static int usage_error(const char *sentence)
@@ -112,9 +111,12 @@ static int usage_error(const char *sentence)
 int main(int argc, char **argv)
 {
     static const struct option long_options[] = {
-        {"state", required_argument, NULL, 's'},      {"socket-dir", required_argument, NULL, 'k'},
-        {"durability", required_argument, NULL, 'd'}, {"parent-socket", required_argument, NULL, 'p'},
-        {"help", no_argument, NULL, 'h'},             {"version", no_argument, NULL, 'v'},
+        {"state", required_argument, NULL, 's'},
+        {"socket-dir", required_argument, NULL, 'k'},
+        {"durability", required_argument, NULL, 'd'},
+        {"parent-socket", required_argument, NULL, 'p'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},
         {NULL, 0, NULL, 0},
     };
     broker_options options = {NULL, NULL, true, -1};

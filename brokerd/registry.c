@@ -270,8 +270,8 @@ void registry_tell_heads(registry *r, void (*tell)(void *context, child *c, merc
 bool registry_number(child *c, size_t size)
 {
     uint64_t outstanding = c->sent - c->received;
-    bool fits = outstanding < CHILD_WINDOW - 1 &&
-                c->bytes - c->bytes_at[c->received % CHILD_WINDOW] <= CHILD_WINDOW_BYTES;
+    bool fits =
+        outstanding < CHILD_WINDOW - 1 && c->bytes - c->bytes_at[c->received % CHILD_WINDOW] <= CHILD_WINDOW_BYTES;
 
     c->sent++;
     if (fits) {

@@ -22,11 +22,11 @@ typedef struct child {
     bool greeted;    /* it said HELLO */
     bool subscribed; /* its SUB socket is connected, so deliveries reach it */
     bool welcomed;
-    uint64_t session;          /* its own number for the time since its last HELLO */
-    time_t heard;              /* monotonic */
-    uint64_t sent;             /* deliveries numbered so far, also those withheld because of its lag */
-    uint64_t received;         /* the number that it last reported */
-    uint64_t bytes;            /* of all deliveries */
+    uint64_t session;                /* its own number for the time since its last HELLO */
+    time_t heard;                    /* monotonic */
+    uint64_t sent;                   /* deliveries numbered so far, also those withheld because of its lag */
+    uint64_t received;               /* the number that it last reported */
+    uint64_t bytes;                  /* of all deliveries */
     uint64_t bytes_at[CHILD_WINDOW]; /* `bytes` after delivery number n, at n modulo the window */
     uint64_t last_hub_sequence;      /* marks an update as chosen for it: see registry_match() */
     const void *last_hub;

@@ -1,4 +1,5 @@
-/* claims.c - see claims.h. The strings of a token's matchers are copied: the JSON may go as soon as the grants are made. */
+/* claims.c - see claims.h. The strings of a token's matchers are copied: the JSON may go as soon as the grants are
+ * made. */
 #include "mercure/claims.h"
 #include "mercure/limits.h"
 
@@ -62,7 +63,8 @@ static mercure_status read_actions(const json_t *detail, bool *publish, bool *su
     if (!json_is_array(actions) || json_array_size(actions) == 0) {
         return mercure_fail(err, MERCURE_INVALID, "an authorization detail without an array of actions");
     }
-    json_array_foreach(actions, i, action) {
+    json_array_foreach(actions, i, action)
+    {
         if (!json_is_string(action)) {
             return mercure_fail(err, MERCURE_INVALID, "an authorization detail with an action that is no string");
         }
@@ -86,8 +88,7 @@ static mercure_status read_matcher(const json_t *topic, mercure_matcher *matcher
     return mercure_matcher_make(type != NULL ? json_str(type) : mercure_str_of("exact"), json_str(match), matcher, err);
 }
 
-static mercure_status read_detail(mercure_grants *grants, const json_t *detail, size_t *topics_seen,
-                                  mercure_error *err)
+static mercure_status read_detail(mercure_grants *grants, const json_t *detail, size_t *topics_seen, mercure_error *err)
 {
     const json_t *topics = json_object_get(detail, "topics"), *topic;
     const json_t *payload = json_object_get(detail, "payload");
@@ -109,7 +110,8 @@ static mercure_status read_detail(mercure_grants *grants, const json_t *detail, 
         return mercure_fail(err, MERCURE_INVALID, "more than %d topics in the authorization details",
                             MERCURE_MAX_DETAIL_TOPICS);
     }
-    json_array_foreach(topics, i, topic) {
+    json_array_foreach(topics, i, topic)
+    {
         mercure_matcher matcher;
         status = read_matcher(topic, &matcher, err);
         if (status != MERCURE_OK) {
@@ -134,7 +136,8 @@ static mercure_status read_details(mercure_grants *grants, json_t *claims, mercu
     if (!json_is_array(details)) {
         return mercure_fail(err, MERCURE_INVALID, "authorization_details is no array");
     }
-    json_array_foreach(details, i, detail) {
+    json_array_foreach(details, i, detail)
+    {
         const json_t *type = json_object_get(detail, "type");
         mercure_status status;
 

@@ -253,9 +253,9 @@ static mercure_status get_update(mercure_history *history, MDB_txn *txn, uint32_
         return status;
     }
     if (value.mv_size < HISTORY_TIME_BYTES ||
-        mercure_record_parse((mercure_str){(char *)value.mv_data + HISTORY_TIME_BYTES,
-                                           value.mv_size - HISTORY_TIME_BYTES},
-                             record, err) != MERCURE_OK) {
+        mercure_record_parse(
+            (mercure_str){(char *)value.mv_data + HISTORY_TIME_BYTES, value.mv_size - HISTORY_TIME_BYTES}, record,
+            err) != MERCURE_OK) {
         return mercure_fail(err, MERCURE_STORE, "the history's update %llu is damaged", (unsigned long long)sequence);
     }
     return MERCURE_OK;
@@ -305,8 +305,8 @@ mercure_status mercure_history_find(mercure_history *history, mercure_str hub, m
 }
 
 /* Walk the updates from `*last` + 1 to the hub's head. */
-static mercure_status walk(MDB_cursor *cursor, const history_hub *hub,
-                           mercure_history_visit visit, void *context, uint64_t *last, mercure_error *err)
+static mercure_status walk(MDB_cursor *cursor, const history_hub *hub, mercure_history_visit visit, void *context,
+                           uint64_t *last, mercure_error *err)
 {
     unsigned char raw[HISTORY_KEY];
     MDB_val key = {sizeof(raw), raw}, value;

@@ -56,7 +56,8 @@ static bool over_retention(const history_hub *hub, uint64_t now_ms)
     if (kept(hub) == 0) {
         return false;
     }
-    return (keep->events > 0 && kept(hub) > keep->events) || (keep->bytes > 0 && hub->bytes > keep->bytes && kept(hub) > 1) ||
+    return (keep->events > 0 && kept(hub) > keep->events) ||
+           (keep->bytes > 0 && hub->bytes > keep->bytes && kept(hub) > 1) ||
            (keep->seconds > 0 && now_ms > hub->first_time && (now_ms - hub->first_time - 1) / 1000 >= keep->seconds);
 }
 
@@ -125,8 +126,8 @@ static mercure_status discard_first(mercure_history *history, MDB_txn *txn, hist
 }
 
 /* Discard the oldest updates of a hub until its retention holds or `budget` is used up. */
-static mercure_status discard(mercure_history *history, MDB_txn *txn, history_hub *hub, uint64_t now_ms,
-                              size_t *budget, mercure_error *err)
+static mercure_status discard(mercure_history *history, MDB_txn *txn, history_hub *hub, uint64_t now_ms, size_t *budget,
+                              mercure_error *err)
 {
     while (*budget > 0 && over_retention(hub, now_ms)) {
         mercure_status status = discard_first(history, txn, hub, err);

@@ -92,12 +92,14 @@ static mercure_status make_secret(mercure_str bytes, unsigned set, mercure_key *
     unsigned i;
 
     if (looks_like_pem(bytes)) {
-        return mercure_fail(err, MERCURE_INVALID, "a PEM file is not an HMAC secret: name RS*, PS*, ES* or EdDSA instead");
+        return mercure_fail(err, MERCURE_INVALID,
+                            "a PEM file is not an HMAC secret: name RS*, PS*, ES* or EdDSA instead");
     }
     for (i = MERCURE_HS256; i <= MERCURE_HS512; i++) {
         if ((set & MERCURE_ALGORITHM_BIT(i)) && bytes.len < algorithms[i].size) {
-            return mercure_fail(err, MERCURE_INVALID, "a secret of %zu bytes is too short for %s: use at least %zu bytes",
-                                bytes.len, algorithms[i].name, algorithms[i].size);
+            return mercure_fail(err, MERCURE_INVALID,
+                                "a secret of %zu bytes is too short for %s: use at least %zu bytes", bytes.len,
+                                algorithms[i].name, algorithms[i].size);
         }
     }
     key->secret = malloc(bytes.len);
@@ -172,7 +174,8 @@ static mercure_status check_fit(EVP_PKEY *public_key, unsigned set, mercure_erro
 static mercure_status make_public(mercure_str bytes, unsigned set, mercure_key *key, mercure_error *err)
 {
     if (memmem(bytes.data, bytes.len, "PRIVATE KEY", 11) != NULL) {
-        return mercure_fail(err, MERCURE_INVALID, "this is a private key, which a hub does not need: give the public key");
+        return mercure_fail(err, MERCURE_INVALID,
+                            "this is a private key, which a hub does not need: give the public key");
     }
     if (bytes.len > 65536 || !looks_like_pem(bytes)) {
         return mercure_fail(err, MERCURE_INVALID, "a public key must be a PEM file (-----BEGIN PUBLIC KEY-----)");
@@ -192,7 +195,8 @@ mercure_status mercure_key_make(mercure_str bytes, unsigned set, mercure_key **r
     mercure_status status;
 
     if ((set & secrets) != 0 && (set & ~secrets) != 0) {
-        return mercure_fail(err, MERCURE_INVALID, "HS* beside public-key algorithms with one key: use one line for each");
+        return mercure_fail(err, MERCURE_INVALID,
+                            "HS* beside public-key algorithms with one key: use one line for each");
     }
     key = calloc(1, sizeof(*key));
     if (key == NULL) {
@@ -294,8 +298,8 @@ static bool verify_public(const mercure_key *key, mercure_algorithm algorithm, m
         der = ecdsa_to_der(signature, algorithms[algorithm].size, &der_len);
         good = der != NULL && verify_digest(context, key, algorithm, signed_part, der, (size_t)der_len);
     } else {
-        good = verify_digest(context, key, algorithm, signed_part, (const unsigned char *)signature.data,
-                             signature.len);
+        good =
+            verify_digest(context, key, algorithm, signed_part, (const unsigned char *)signature.data, signature.len);
     }
     OPENSSL_free(der);
     EVP_MD_CTX_free(context);

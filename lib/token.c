@@ -125,7 +125,8 @@ static mercure_status check_header(json_t *header, mercure_algorithm *algorithm,
         type += 12;
     }
     if (strcasecmp(type, "at+jwt") != 0) {
-        return mercure_fail(err, MERCURE_INVALID, "the token's typ is %s: an access token's is at+jwt", quote(typ).text);
+        return mercure_fail(err, MERCURE_INVALID, "the token's typ is %s: an access token's is at+jwt",
+                            quote(typ).text);
     }
     if (json_object_get(header, "crit") != NULL) {
         return mercure_fail(err, MERCURE_INVALID, "the token's header has critical extensions (crit)");
@@ -185,8 +186,10 @@ static bool audience_holds(const json_t *aud, const char *wanted)
     if (json_is_string(aud)) {
         return mercure_str_is((mercure_str){json_string_value(aud), json_string_length(aud)}, wanted);
     }
-    json_array_foreach(aud, i, one) {
-        if (json_is_string(one) && mercure_str_is((mercure_str){json_string_value(one), json_string_length(one)}, wanted)) {
+    json_array_foreach(aud, i, one)
+    {
+        if (json_is_string(one) &&
+            mercure_str_is((mercure_str){json_string_value(one), json_string_length(one)}, wanted)) {
             return true;
         }
     }

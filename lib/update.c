@@ -75,8 +75,8 @@ static mercure_status check_retry(mercure_str retry, mercure_error *err)
     return MERCURE_OK;
 }
 
-static mercure_status add_topic(apr_pool_t *pool, apr_array_header_t *topics, mercure_str value,
-                                const mercure_url *hub, mercure_error *err)
+static mercure_status add_topic(apr_pool_t *pool, apr_array_header_t *topics, mercure_str value, const mercure_url *hub,
+                                mercure_error *err)
 {
     mercure_status status;
 
@@ -157,9 +157,8 @@ bool mercure_id_make(char id[MERCURE_ID_LENGTH + 1])
     }
     b[6] = (unsigned char)((b[6] & 0x0F) | 0x40);
     b[8] = (unsigned char)((b[8] & 0x3F) | 0x80);
-    snprintf(id, MERCURE_ID_LENGTH + 1,
-             "urn:uuid:%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
-             b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+    snprintf(id, MERCURE_ID_LENGTH + 1, "urn:uuid:%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+             b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
     return true;
 }
 

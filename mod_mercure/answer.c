@@ -1,5 +1,6 @@
 /* answer.c - refusals. The client learns the status and RFC 6750's error code; the admin learns why, in one line of the
- * virtual host's error log. Lines are limited to a number a second for each virtual host, so that no client can fill the disk.
+ * virtual host's error log. Lines are limited to a number a second for each virtual host, so that no client can fill
+ * the disk.
  */
 #include "hub_request.h"
 
@@ -68,9 +69,9 @@ int answer_refuse(const hub_request *q, int status, const char *reason)
 int answer_challenge(const hub_request *q, int status, const char *error, const char *reason)
 {
     const char *metadata = apr_pstrcat(q->r->pool, q->origin, "/.well-known/oauth-protected-resource", q->path, NULL);
-    const char *challenge = error != NULL ? apr_psprintf(q->r->pool, "Bearer error=\"%s\", resource_metadata=\"%s\"",
-                                                         error, metadata)
-                                          : apr_psprintf(q->r->pool, "Bearer resource_metadata=\"%s\"", metadata);
+    const char *challenge =
+        error != NULL ? apr_psprintf(q->r->pool, "Bearer error=\"%s\", resource_metadata=\"%s\"", error, metadata)
+                      : apr_psprintf(q->r->pool, "Bearer resource_metadata=\"%s\"", metadata);
 
     apr_table_setn(q->r->err_headers_out, "WWW-Authenticate", challenge);
     log_reason(q, status, reason);
@@ -85,10 +86,10 @@ int answer_retry(const hub_request *q, int status, int seconds, const char *reas
 
 int answer_metadata(const hub_request *q)
 {
-    json_t *document = json_pack("{s:s, s:[s], s:[s], s:s}", "resource", q->identifier, "bearer_methods_supported",
-                                 "header", "authorization_details_types_supported",
-                                 "https://mercure.rocks/authorization-detail", "mercure_cookie",
-                                 config_cookie_name(q->dir));
+    json_t *document =
+        json_pack("{s:s, s:[s], s:[s], s:s}", "resource", q->identifier, "bearer_methods_supported", "header",
+                  "authorization_details_types_supported", "https://mercure.rocks/authorization-detail",
+                  "mercure_cookie", config_cookie_name(q->dir));
     char *text = document != NULL ? json_dumps(document, JSON_COMPACT) : NULL;
 
     json_decref(document);

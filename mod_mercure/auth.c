@@ -74,8 +74,8 @@ static mercure_status verify(const hub_request *q, const char *token, unsigned r
     mercure_str text = mercure_str_of(token);
     token_cache *cache = child_tokens();
     int64_t now = time(NULL);
-    bool digested = text.len <= MERCURE_MAX_TOKEN && cache != NULL &&
-                    token_cache_digest(text, &trust, role, credentials->digest);
+    bool digested =
+        text.len <= MERCURE_MAX_TOKEN && cache != NULL && token_cache_digest(text, &trust, role, credentials->digest);
     mercure_status status;
 
     if (digested && (credentials->grants = token_cache_find(cache, credentials->digest, now)) != NULL) {
@@ -151,8 +151,9 @@ int auth_check_origin(const hub_request *q, bool *answered)
         }
     }
     *answered = true;
-    return answer_challenge(q, HTTP_BAD_REQUEST, "invalid_request",
-                            header == NULL && referer == NULL
-                                ? "a publication with a cookie has neither Origin nor Referer"
-                                : "a publication with a cookie comes from an origin that MercurePublishOrigins does not list");
+    return answer_challenge(
+        q, HTTP_BAD_REQUEST, "invalid_request",
+        header == NULL && referer == NULL
+            ? "a publication with a cookie has neither Origin nor Referer"
+            : "a publication with a cookie comes from an origin that MercurePublishOrigins does not list");
 }

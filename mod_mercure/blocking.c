@@ -10,8 +10,8 @@ struct blocking {
     pthread_mutex_t lock; /* guards what follows, but `stream` */
     pthread_cond_t wake;
     outbox out;
-    bool writing;       /* the worker has taken something and not yet written it */
-    uint64_t since_ms;  /* of the oldest that waits, or that is being written */
+    bool writing;      /* the worker has taken something and not yet written it */
+    uint64_t since_ms; /* of the oldest that waits, or that is being written */
     bool ended;
     unsigned references;
     struct stream *stream; /* the streamer's thread only */

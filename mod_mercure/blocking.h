@@ -23,7 +23,7 @@ blocking *blocking_hold(blocking *b);
 bool blocking_push(blocking *b, buffer *bytes, const char *at, size_t len); /* false without memory */
 size_t blocking_pending(blocking *b);
 bool blocking_idle(blocking *b); /* has the worker written all? */
-void blocking_end(blocking *b); /* no more will come: the worker may go when all is written */
+void blocking_end(blocking *b);  /* no more will come: the worker may go when all is written */
 
 /* Milliseconds since the worker last took something while something waits; 0 when nothing waits. */
 uint64_t blocking_stalled_ms(blocking *b, uint64_t now_ms);

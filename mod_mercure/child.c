@@ -112,7 +112,8 @@ streamer *child_streamer(server_rec *s, mercure_error *err)
     if (child.streamer == NULL) {
         apr_pool_t *pool;
         if (apr_pool_create(&pool, NULL) == APR_SUCCESS) {
-            child.streamer = streamer_start(config_socket_dir(pool, s), config_history_dir(pool, s), child.counters, err);
+            child.streamer =
+                streamer_start(config_socket_dir(pool, s), config_history_dir(pool, s), child.counters, err);
             apr_pool_destroy(pool);
         } else {
             mercure_fail(err, MERCURE_SYSTEM, "no memory");

@@ -14,8 +14,8 @@ void child_prepare(counters *c);
 /* The child_init hook: raises the descriptor limit, and registers the end with the child's pool. */
 void child_init(apr_pool_t *pool, server_rec *s);
 
-/* The streamer, started when the first request for a hub comes: a child that serves none has no thread of ours. NULL with
- * the reason in `err` when the system refuses.
+/* The streamer, started when the first request for a hub comes: a child that serves none has no thread of ours. NULL
+ * with the reason in `err` when the system refuses.
  */
 streamer *child_streamer(server_rec *s, mercure_error *err);
 
@@ -25,7 +25,8 @@ counters *child_counters(void);
 /* May this child hold one more stream, by its descriptors? Counts it if so; the stream's end counts it out. */
 bool child_admit_stream(streamer *st);
 
-/* At most so many streams of this child, and of all children, may block a worker each, unless the admin says otherwise. */
+/* At most so many streams of this child, and of all children, may block a worker each, unless the admin says otherwise.
+ */
 unsigned child_blocking_most(void);
 unsigned child_blocking_most_here(void);
 

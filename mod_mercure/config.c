@@ -1,7 +1,7 @@
 /* config.c - each directive a small setter that checks its value and says what it wanted.
  *
- * Tenants write .htaccess files, so what stands there is hostile input: a tenant's hub lives in a space of its directory's
- * own, its limits can only tighten those of the administrator, and the files it names must be its own.
+ * Tenants write .htaccess files, so what stands there is hostile input: a tenant's hub lives in a space of its
+ * directory's own, its limits can only tighten those of the administrator, and the files it names must be its own.
  */
 #include "config.h"
 
@@ -47,7 +47,7 @@ void *config_create_server(apr_pool_t *pool, server_rec *s)
     return config;
 }
 
-#define SET_OR(add, base) ((add) != UNSET ? (add) : (base))
+#define SET_OR(add, base)   ((add) != UNSET ? (add) : (base))
 #define GIVEN_OR(add, base) ((add) != NULL ? (add) : (base))
 
 void *config_merge_server(apr_pool_t *pool, void *base_data, void *add_data)
@@ -143,7 +143,8 @@ void *config_merge_dir(apr_pool_t *pool, void *base_data, void *add_data)
         config->max_blocking_is_tenants = add->limits_are_tenants || add->max_blocking_is_tenants;
     }
     merge_retention(config, add);
-    /* Sections of an .htaccess file (Files, If) are merged with each other first, then with what the administrator says. */
+    /* Sections of an .htaccess file (Files, If) are merged with each other first, then with what the administrator
+     * says. */
     config->limits_are_tenants = base->limits_are_tenants || add->limits_are_tenants;
     config->retention_is_tenants = base->retention_is_tenants || add->retention_is_tenants;
     return config;
@@ -172,8 +173,8 @@ static const char *parse_number(cmd_parms *cmd, const char *text, apr_int64_t le
     errno = 0;
     *number = apr_strtoi64(text, &end, 10);
     if (end == text || *end != '\0' || errno != 0 || *number < least || *number > most) {
-        return apr_psprintf(cmd->pool, "%s wants a whole number from %" APR_INT64_T_FMT " to %" APR_INT64_T_FMT
-                                       ", not \"%s\"",
+        return apr_psprintf(cmd->pool,
+                            "%s wants a whole number from %" APR_INT64_T_FMT " to %" APR_INT64_T_FMT ", not \"%s\"",
                             cmd->cmd->name, least, most, text);
     }
     return NULL;
@@ -347,7 +348,8 @@ static const char *set_issuer(cmd_parms *cmd, void *data, int argc, char *const 
     const char *wrong;
 
     if (argc != 4) {
-        return "MercureIssuer wants four words: ISSUER publisher|subscriber|both ALGORITHM[,ALGORITHM] KEY, where KEY is "
+        return "MercureIssuer wants four words: ISSUER publisher|subscriber|both ALGORITHM[,ALGORITHM] KEY, where KEY "
+               "is "
                "a secret, file:PATH or env:NAME";
     }
     if (strcmp(argv[0], "*") == 0) {
@@ -513,8 +515,8 @@ static const char *set_history(cmd_parms *cmd, void *data, const char *text)
         wrong = parse_size(cmd, text + 6, &number);
         config->retention.bytes = (uint64_t)number;
     } else {
-        wrong = apr_psprintf(cmd->pool,
-                             "MercureHistory wants events=N, age=DURATION or bytes=SIZE (0: no bound), not \"%s\"", text);
+        wrong = apr_psprintf(
+            cmd->pool, "MercureHistory wants events=N, age=DURATION or bytes=SIZE (0: no bound), not \"%s\"", text);
     }
     return wrong;
 }
@@ -537,8 +539,9 @@ static const char *set_path(cmd_parms *cmd, void *data, const char *path)
             return "MercurePath wants letters, digits, and / . - _ ~ only";
         }
     }
-    if (path[0] != '/' || len < 2 || path[len - 1] == '/' || strstr(path, "//") != NULL || strstr(path, "/.") == path + len - 2 ||
-        strstr(path, "/./") != NULL || strstr(path, "/../") != NULL || (len > 2 && strcmp(path + len - 3, "/..") == 0)) {
+    if (path[0] != '/' || len < 2 || path[len - 1] == '/' || strstr(path, "//") != NULL ||
+        strstr(path, "/.") == path + len - 2 || strstr(path, "/./") != NULL || strstr(path, "/../") != NULL ||
+        (len > 2 && strcmp(path + len - 3, "/..") == 0)) {
         return "MercurePath wants an absolute path such as /.well-known/mercure, without a slash at its end";
     }
     config_of_server(cmd->server)->path = path;
@@ -593,8 +596,8 @@ static const char *set_max_pending(cmd_parms *cmd, void *data, const char *text)
 static const char *check_socket_dir(cmd_parms *cmd, const char *path)
 {
     if (path == NULL || strlen(path) > 90) {
-        return apr_psprintf(cmd->pool, "%s: the path of brokerd's sockets, %s, may have 90 characters at most", cmd->cmd->name,
-                            path != NULL ? path : "?");
+        return apr_psprintf(cmd->pool, "%s: the path of brokerd's sockets, %s, may have 90 characters at most",
+                            cmd->cmd->name, path != NULL ? path : "?");
     }
     return NULL;
 }
@@ -656,7 +659,8 @@ static const char *set_durability(cmd_parms *cmd, void *data, const char *text)
 const command_rec config_commands[] = {
     AP_INIT_FLAG("MercureHub", set_enabled, NULL, IN_DIR, "On: serve a Mercure hub here"),
     AP_INIT_TAKE1("MercureHubName", set_hub_name, NULL, IN_DIR, "the tenant's name; the ServerName by default"),
-    AP_INIT_TAKE_ARGV("MercureIssuer", set_issuer, NULL, IN_DIR, "ISSUER ROLE ALGORITHMS KEY: whose tokens are accepted"),
+    AP_INIT_TAKE_ARGV("MercureIssuer", set_issuer, NULL, IN_DIR,
+                      "ISSUER ROLE ALGORITHMS KEY: whose tokens are accepted"),
     AP_INIT_FLAG("MercureAnonymous", set_anonymous, NULL, IN_DIR, "On: subscribers need no token for public updates"),
     AP_INIT_ITERATE("MercurePublishOrigins", add_publish_origin, NULL, IN_DIR,
                     "origins whose pages may publish with the cookie"),
@@ -670,7 +674,8 @@ const command_rec config_commands[] = {
                   "most streams that each hold a worker"),
     AP_INIT_ITERATE("MercureHistory", set_history, NULL, IN_DIR, "events=N age=DURATION bytes=SIZE: what is kept"),
     AP_INIT_TAKE1("MercurePath", set_path, NULL, RSRC_CONF, "the hub's path"),
-    AP_INIT_TAKE1("MercureResourceIdentifier", set_resource_identifier, NULL, RSRC_CONF, "what a token's aud must hold"),
+    AP_INIT_TAKE1("MercureResourceIdentifier", set_resource_identifier, NULL, RSRC_CONF,
+                  "what a token's aud must hold"),
     AP_INIT_ITERATE("MercurePublicURLs", add_public_url, NULL, RSRC_CONF, "the origins the hub answers on"),
     AP_INIT_TAKE1("MercureHeartbeat", set_seconds, SERVER_FIELD(heartbeat), RSRC_CONF, "seconds; 0: off"),
     AP_INIT_TAKE1("MercureMaxLifetime", set_seconds, SERVER_FIELD(max_lifetime), RSRC_CONF, "seconds; 0: off"),
@@ -776,9 +781,10 @@ const char *config_hub_name(apr_pool_t *pool, const server_rec *s, const dir_con
     if (dir->tenant_dir == NULL && strlen(name) <= MERCURE_MAX_HUB_NAME) {
         return name;
     }
-    /* One virtual host may serve many tenants (VirtualDocumentRoot, UserDir). No name that an administrator can give holds a
-     * slash, so a tenant reaches no hub but its own.
+    /* One virtual host may serve many tenants (VirtualDocumentRoot, UserDir). No name that an administrator can give
+     * holds a slash, so a tenant reaches no hub but its own.
      */
-    return apr_psprintf(pool, "%.100s/%s", name,
-                        digest_of(pool, apr_pstrcat(pool, host, "/", dir->tenant_dir != NULL ? dir->tenant_dir : name, NULL)));
+    return apr_psprintf(
+        pool, "%.100s/%s", name,
+        digest_of(pool, apr_pstrcat(pool, host, "/", dir->tenant_dir != NULL ? dir->tenant_dir : name, NULL)));
 }

@@ -39,8 +39,9 @@ typedef struct {
     int enabled;
     int anonymous;
     const char *hub_name;
-    const char *tenant_dir; /* of the .htaccess file that switched the hub on, named it or gave it keys; NULL: the admin did */
-    apr_array_header_t *issuers; /* of mercure_issuer */
+    const char
+        *tenant_dir; /* of the .htaccess file that switched the hub on, named it or gave it keys; NULL: the admin did */
+    apr_array_header_t *issuers;         /* of mercure_issuer */
     apr_array_header_t *publish_origins; /* of const char * */
     const char *cookie_name;
     apr_int64_t max_body;

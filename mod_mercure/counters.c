@@ -12,9 +12,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define PLACES 65536 /* distinct keys a child can count: two a stream, at the most */
+#define PLACES     65536 /* distinct keys a child can count: two a stream, at the most */
 #define PARTS_MOST 1024
-#define PROBES 64
+#define PROBES     64
 
 typedef struct {
     _Atomic uint64_t key; /* 0: never used */

@@ -1,8 +1,8 @@
 /* counters.h - how many streams there are, over all children of httpd: for the limits of PROTOCOL 2.
  *
- * A table in shared memory, made by httpd's parent before the children. Each child writes only to its own part and reads
- * all: a child that is killed takes its counts with it (the parent clears its part), and no lock is shared between
- * processes.
+ * A table in shared memory, made by httpd's parent before the children. Each child writes only to its own part and
+ * reads all: a child that is killed takes its counts with it (the parent clears its part), and no lock is shared
+ * between processes.
  */
 #ifndef MOD_MERCURE_COUNTERS_H
 #define MOD_MERCURE_COUNTERS_H
@@ -14,7 +14,8 @@
 
 typedef struct counters counters;
 
-/* Make the table for at most `children` processes. NULL when the system refuses. Never freed: it lives as long as httpd. */
+/* Make the table for at most `children` processes. NULL when the system refuses. Never freed: it lives as long as
+ * httpd. */
 counters *counters_create(unsigned children);
 
 /* The parent's: a child has ended. */
@@ -45,8 +46,8 @@ typedef enum {
     COUNTERS_NO_ROOM /* the child's part is full of other clients */
 } counters_answer;
 
-/* Admit a stream if the limits allow. Never admits more than the limit; two at once at its very edge may both be refused.
- * Safe from any thread.
+/* Admit a stream if the limits allow. Never admits more than the limit; two at once at its very edge may both be
+ * refused. Safe from any thread.
  */
 counters_answer counters_admit(counters *c, const counters_request *request, counters_ticket *ticket);
 void counters_leave(counters *c, const counters_ticket *ticket);

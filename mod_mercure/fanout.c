@@ -1,8 +1,8 @@
 /* fanout.c - one update to all the streams that want it, and many hubs side by side.
  *
- * When an update's turn has come its recipients are chosen at once, through the index, and each stream's position is moved:
- * a stream that matches in several ways gets it once. Sending to thousands takes tens of milliseconds, so it is done in
- * slices, the hubs in turn: no hub waits for another's crowd.
+ * When an update's turn has come its recipients are chosen at once, through the index, and each stream's position is
+ * moved: a stream that matches in several ways gets it once. Sending to thousands takes tens of milliseconds, so it is
+ * done in slices, the hubs in turn: no hub waits for another's crowd.
  */
 #include "hub_internal.h"
 
@@ -10,8 +10,9 @@
 
 #include "streamer.h"
 
-#define SLICE         256           /* deliveries before the next hub has its turn */
-#define WAITING_BYTES (16u << 20)   /* of updates on their way in one hub; past it the hub reads them from the history */
+#define SLICE         256         /* deliveries before the next hub has its turn */
+#define WAITING_BYTES (16u << 20) /* of updates on their way in one hub; past it the hub reads them from the history   \
+                                   */
 
 bool fanout_waiting(const hub *h)
 {
@@ -200,8 +201,8 @@ static void begin_update(streamer *st, hub *h)
     h->dispatched = update->sequence;
     mercure_index_match(h->index, &update->record, choose, &c);
     if (c.no_memory) {
-        /* Those who were not chosen keep their position: the history gives them this update, and those behind it, when we
-         * read from here again.
+        /* Those who were not chosen keep their position: the history gives them this update, and those behind it, when
+         * we read from here again.
          */
         drop_waiting(h);
         h->fed = update->sequence - 1;

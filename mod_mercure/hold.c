@@ -1,12 +1,12 @@
 /* hold.c - how a connection is taken over.
  *
  * Apache has no supported way to park a response that works on every MPM. So:
- *  1. pre_connection, before everyone else: each connection gets a small record, and a cleanup on its pool. Registered this
- *     early it runs last, after mod_ssl's. mod_ssl's optional hook pre_handshake gives us the SSL.
- *  2. The handler sends the headers and the first comment, duplicates the socket's descriptor, takes a reference on the SSL,
- *     and returns. httpd finishes the request as usual: log, cleanups, everything.
- *  3. pre_close_connection sets c->aborted, so that httpd closes its descriptor without shutdown(), and mod_ssl sends no
- *     close_notify.
+ *  1. pre_connection, before everyone else: each connection gets a small record, and a cleanup on its pool. Registered
+ * this early it runs last, after mod_ssl's. mod_ssl's optional hook pre_handshake gives us the SSL.
+ *  2. The handler sends the headers and the first comment, duplicates the socket's descriptor, takes a reference on the
+ * SSL, and returns. httpd finishes the request as usual: log, cleanups, everything.
+ *  3. pre_close_connection sets c->aborted, so that httpd closes its descriptor without shutdown(), and mod_ssl sends
+ * no close_notify.
  *  4. The cleanup gives the descriptor and the SSL, cut loose from httpd's structures, to the streamer.
  *
  * Nothing here needs mod_ssl or mod_http2 to be loaded.
@@ -143,8 +143,8 @@ static const char *unknown_filter(const ap_filter_t *filter, const char *const *
     return NULL;
 }
 
-/* Read and drop what the client has sent past this request: the connection closes after it, so no further request on it is
- * ever answered, and nothing may stay behind in httpd's filters. Whether the client is gone, the streamer will see.
+/* Read and drop what the client has sent past this request: the connection closes after it, so no further request on it
+ * is ever answered, and nothing may stay behind in httpd's filters. Whether the client is gone, the streamer will see.
  */
 static void drop_pending_input(request_rec *r)
 {
@@ -165,11 +165,19 @@ static void drop_pending_input(request_rec *r)
 
 const char *hold_obstacle(request_rec *r)
 {
-    static const char *const known_outputs[] = {"fixup_headers_out", "old_write", "http_header", "http_outerror",
-                                                "content_length", "ssl/tls filter", "ssl/tls coalescing filter",
-                                                "reqtimeout", "log_input_output", "core", NULL};
-    static const char *const known_inputs[] = {"ssl/tls filter", "log_input_output", "core_in", "reqtimeout",
-                                               "remoteip_input", NULL};
+    static const char *const known_outputs[] = {"fixup_headers_out",
+                                                "old_write",
+                                                "http_header",
+                                                "http_outerror",
+                                                "content_length",
+                                                "ssl/tls filter",
+                                                "ssl/tls coalescing filter",
+                                                "reqtimeout",
+                                                "log_input_output",
+                                                "core",
+                                                NULL};
+    static const char *const known_inputs[] = {"ssl/tls filter", "log_input_output", "core_in",
+                                               "reqtimeout",     "remoteip_input",   NULL};
     conn_rec *c = r->connection;
     const char *filter;
 

@@ -36,9 +36,9 @@ void hold_arrive(streamer *st, hold_arrival *arrival);
 /* Undo: the stream never began. */
 void hold_arrival_discard(streamer *st, hold_arrival *arrival);
 
-/* Take the connection over: when httpd has finished with the request and the connection, the streamer gets the socket and
- * the stream. Call it after the response's first bytes were flushed, and return from the handler. False when the system
- * refuses; then the arrival is still the caller's.
+/* Take the connection over: when httpd has finished with the request and the connection, the streamer gets the socket
+ * and the stream. Call it after the response's first bytes were flushed, and return from the handler. False when the
+ * system refuses; then the arrival is still the caller's.
  */
 bool hold_take_over(request_rec *r, streamer *st, hold_arrival *arrival);
 

@@ -360,7 +360,8 @@ void hub_deliver(streamer *st, mercure_str name, uint64_t sequence, zmq_msg_t *m
 
 /* --- what was read --- */
 
-/* Was anything discarded between what was known and what is left? Then the subscriber must not go on as if it had all. */
+/* Was anything discarded between what was known and what is left? Then the subscriber must not go on as if it had all.
+ */
 static bool has_hole(const replay_job *job)
 {
     return job->read.first > job->after + 1;

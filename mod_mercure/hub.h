@@ -4,12 +4,12 @@
  * Everything here belongs to the streamer's thread.
  *
  * Two rules make "nothing lost, nothing twice":
- *  - the *feed* of a hub brings its updates in the order of the sequence. It is live (brokerd forwards what our matchers
- *    match) or, after anything may have been missed, it catches up: it reads the history from the last sequence it is sure
- *    of, and drops what arrives live, until it has read past all that it dropped.
+ *  - the *feed* of a hub brings its updates in the order of the sequence. It is live (brokerd forwards what our
+ * matchers match) or, after anything may have been missed, it catches up: it reads the history from the last sequence
+ * it is sure of, and drops what arrives live, until it has read past all that it dropped.
  *  - a stream has a position: updates up to it are settled. A new stream starts at the position its handler fixed
- *    before it answered; while it is *joining* it collects what the feed brings and reads the history from its position,
- *    then it drops of the collected what the history gave already, and is live.
+ *    before it answered; while it is *joining* it collects what the feed brings and reads the history from its
+ * position, then it drops of the collected what the history gave already, and is live.
  */
 #ifndef MOD_MERCURE_HUB_H
 #define MOD_MERCURE_HUB_H
@@ -25,8 +25,8 @@
 
 typedef struct hub hub;
 
-/* An entry's phase, in a hub's index. `since` is, once it was asked for, the request's nonce; once it is registered, the
- * sequence after which its updates are forwarded.
+/* An entry's phase, in a hub's index. `since` is, once it was asked for, the request's nonce; once it is registered,
+ * the sequence after which its updates are forwarded.
  */
 enum { ENTRY_NEW = 0, ENTRY_ASKED, ENTRY_REGISTERED };
 
@@ -39,13 +39,14 @@ void hub_leave(struct streamer *st, stream *s);
 /* The stream's connection has taken all that was written: go on reading the history for it, if it is joining. */
 void hub_stream_drained(struct streamer *st, stream *s);
 
-/* brokerd forwards an update, whose bytes are taken over; or, with an empty message, says that everything up to `sequence` was
- * forwarded.
+/* brokerd forwards an update, whose bytes are taken over; or, with an empty message, says that everything up to
+ * `sequence` was forwarded.
  */
 void hub_deliver(struct streamer *st, mercure_str name, uint64_t sequence, zmq_msg_t *message);
 
 /* brokerd has registered a matcher, as it was asked to with this nonce; everything after `head` will be forwarded. */
-void hub_registered(struct streamer *st, mercure_str name, const mercure_matcher *matcher, uint64_t nonce, uint64_t head);
+void hub_registered(struct streamer *st, mercure_str name, const mercure_matcher *matcher, uint64_t nonce,
+                    uint64_t head);
 
 /* The link to brokerd is new: ask for everything again. */
 void hub_register_all(struct streamer *st);

@@ -36,7 +36,7 @@ struct hub {
     hub *next_working, *previous_working; /* NULL: not in the ring */
     fanout_update *first, *last;
     size_t waiting_bytes;
-    uint64_t dispatched;  /* the newest update whose recipients were chosen */
+    uint64_t dispatched; /* the newest update whose recipients were chosen */
     fanout_update *current;
     stream **recipients; /* of `current` */
     size_t recipient_count, recipient_room, next_recipient;

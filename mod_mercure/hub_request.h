@@ -43,20 +43,20 @@ int answer_metadata(const hub_request *q);
 
 /* --- auth.c --- */
 
-/* Find and verify the request's token for a role. Returns OK, also without a token; or the answer, already given, in which
- * case *answered is set.
+/* Find and verify the request's token for a role. Returns OK, also without a token; or the answer, already given, in
+ * which case *answered is set.
  */
 int auth_credentials(const hub_request *q, unsigned role, hub_credentials *credentials, bool *answered);
 
-/* May a page of another origin have made this request with the visitor's cookie? Returns OK, or the answer already given
- * with *answered set. PROTOCOL 5.
+/* May a page of another origin have made this request with the visitor's cookie? Returns OK, or the answer already
+ * given with *answered set. PROTOCOL 5.
  */
 int auth_check_origin(const hub_request *q, bool *answered);
 
 /* --- form_body.c --- */
 
-/* Read the request's body, a form of at most MercureMaxBody bytes, into the request's pool. Returns OK, or the answer already
- * given with *answered set.
+/* Read the request's body, a form of at most MercureMaxBody bytes, into the request's pool. Returns OK, or the answer
+ * already given with *answered set.
  */
 int read_form_body(const hub_request *q, mercure_form *form, bool *answered);
 

@@ -1,11 +1,11 @@
 /* link.c - see link.h.
  *
  * The link's states: DOWN, until brokerd's subscription is seen on our publishing socket; GREETING, HELLO was said;
- * SYNCING, brokerd has welcomed us, all matchers are registered anew, and a ping was sent behind them; UP, when its pong
- * has come back: everything was registered by then, so the history read from here on misses nothing.
+ * SYNCING, brokerd has welcomed us, all matchers are registered anew, and a ping was sent behind them; UP, when its
+ * pong has come back: everything was registered by then, so the history read from here on misses nothing.
  *
- * What surprised us: a ZeroMQ socket that connects keeps its queue, and what it knows of the peer's subscriptions, when the
- * peer goes; only with ZMQ_IMMEDIATE are both the connection's own, so that we see brokerd go and come.
+ * What surprised us: a ZeroMQ socket that connects keeps its queue, and what it knows of the peer's subscriptions, when
+ * the peer goes; only with ZMQ_IMMEDIATE are both the connection's own, so that we see brokerd go and come.
  *
  * Handlers leave their publications in a list and wait on a semaphore; the streamer's thread sends them, sends them
  * again while no answer comes, and hands over the answer. brokerd stores a repeated one once.
@@ -29,7 +29,7 @@
 
 #define MESSAGES_AT_ONCE 256
 #define PING_MS          1000
-#define UNSENT_MS        10 /* the control socket is not connected yet: try again */
+#define UNSENT_MS        10   /* the control socket is not connected yet: try again */
 #define PING_DELIVERIES  1024 /* brokerd lets a child lag by a bounded number: tell it before */
 #define SILENCE_MS       4000 /* no word from brokerd for so long: greet it anew */
 #define REPEAT_MS        500  /* a publication is sent again */
@@ -58,10 +58,10 @@ struct broker_link {
     void *control; /* DEALER */
     mercure_peer_id id;
     link_state state;
-    uint64_t session;     /* counts our greetings: what belongs to an earlier one is not heard */
-    uint64_t received;    /* deliveries */
-    uint64_t ponged;      /* the last pong's number */
-    uint64_t pinged;      /* `received` when we last pinged */
+    uint64_t session;  /* counts our greetings: what belongs to an earlier one is not heard */
+    uint64_t received; /* deliveries */
+    uint64_t ponged;   /* the last pong's number */
+    uint64_t pinged;   /* `received` when we last pinged */
     uint64_t next_ping_ms;
     uint64_t heard_ms;
     _Atomic uint64_t down_since_ms; /* 0: brokerd is there */
@@ -167,8 +167,8 @@ bool link_watch(broker_link *l, int epoll, void *tag)
 
 static void greet(broker_link *l)
 {
-    bool sent = send_control(
-        l, &(mercure_wire_control){.type = MERCURE_WIRE_HELLO, .peer = l->id, .number = ++l->session});
+    bool sent =
+        send_control(l, &(mercure_wire_control){.type = MERCURE_WIRE_HELLO, .peer = l->id, .number = ++l->session});
 
     l->state = GREETING;
     l->next_ping_ms = l->streamer->now_ms + (sent ? PING_MS : UNSENT_MS);
@@ -389,8 +389,7 @@ static bool next_due(broker_link *l, uint64_t *after, mercure_wire_publication *
         p->sent_ms = now;
         *after = p->number;
         memcpy(hub, p->hub.data, p->hub.len);
-        *header = (mercure_wire_publication){
-            l->id, p->number, l->first->number, {hub, p->hub.len}, p->retention};
+        *header = (mercure_wire_publication){l->id, p->number, l->first->number, {hub, p->hub.len}, p->retention};
         zmq_msg_copy(record, &p->record);
     }
     pthread_mutex_unlock(&l->lock);

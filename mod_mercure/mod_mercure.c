@@ -1,8 +1,8 @@
 /* mod_mercure.c - the module: its hooks, and which requests are for a hub.
  *
- * A hub is found by the request's path. Sites have rules that send whatever is no file to a front controller or a proxy; they do
- * not take the hub away, since the handler comes first and looks at the path. What httpd knows of access control (Require, .htaccess,
- * redirects, mod_remoteip, mod_headers) applies as ever.
+ * A hub is found by the request's path. Sites have rules that send whatever is no file to a front controller or a
+ * proxy; they do not take the hub away, since the handler comes first and looks at the path. What httpd knows of access
+ * control (Require, .htaccess, redirects, mod_remoteip, mod_headers) applies as ever.
  */
 #include <ap_mpm.h>
 #include <apr_strings.h>
@@ -93,9 +93,9 @@ static target target_of(const request_rec *r)
                : NOT_OURS;
 }
 
-/* A rule of the server's configuration may redirect or forbid a hub's path, but one that passes it on under another name (RewriteRule
- * with PT) does not take the hub away: the name is noted before mod_rewrite, and put back after it. A hub that only an .htaccess
- * file switches on is not known here yet.
+/* A rule of the server's configuration may redirect or forbid a hub's path, but one that passes it on under another
+ * name (RewriteRule with PT) does not take the hub away: the name is noted before mod_rewrite, and put back after it. A
+ * hub that only an .htaccess file switches on is not known here yet.
  */
 static int note_name(request_rec *r)
 {
@@ -134,7 +134,8 @@ static int handler(request_rec *r)
     }
     describe(&q, r, ap_get_module_config(r->per_dir_config, &mercure_module));
     if (!is_public(&q)) {
-        return answer_refuse(&q, HTTP_MISDIRECTED_REQUEST, "a request for an origin that MercurePublicURLs does not list");
+        return answer_refuse(&q, HTTP_MISDIRECTED_REQUEST,
+                             "a request for an origin that MercurePublicURLs does not list");
     }
     return wanted == THE_HUB ? serve_hub(&q) : serve_metadata(&q);
 }
@@ -206,7 +207,6 @@ static void register_hooks(apr_pool_t *pool)
 }
 
 AP_DECLARE_MODULE(mercure) = {
-    STANDARD20_MODULE_STUFF, config_create_dir,   config_merge_dir, config_create_server,
-    config_merge_server,     config_commands,     register_hooks,
-    0,
+    STANDARD20_MODULE_STUFF, config_create_dir, config_merge_dir, config_create_server,
+    config_merge_server,     config_commands,   register_hooks,   0,
 };

@@ -1,4 +1,5 @@
-/* publish.c - POST: a publication becomes a record, and brokerd has committed it before the 200 goes out. PROTOCOL 4. */
+/* publish.c - POST: a publication becomes a record, and brokerd has committed it before the 200 goes out. PROTOCOL 4.
+ */
 #include "hub_request.h"
 
 #include <apr_strings.h>
@@ -44,7 +45,8 @@ static int publish_update(const hub_request *q, mercure_update *update)
     }
     record = mercure_update_encode(q->r->pool, update);
     if (record.len > MERCURE_MAX_RECORD) {
-        return answer_refuse(q, HTTP_REQUEST_ENTITY_TOO_LARGE, "an update of very many lines: its event would be too large");
+        return answer_refuse(q, HTTP_REQUEST_ENTITY_TOO_LARGE,
+                             "an update of very many lines: its event would be too large");
     }
     if (link_publish(st, mercure_str_of(q->hub), config_retention(q->dir), record, &err) != MERCURE_OK) {
         return answer_retry(q, HTTP_SERVICE_UNAVAILABLE, 1, err.reason);

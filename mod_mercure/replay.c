@@ -113,8 +113,8 @@ static void do_job(replay *r, replay_job *job)
         job->failed = true;
         return;
     }
-    if (mercure_history_read(history, name, job->after, job->joining != NULL ? visit_for_stream : visit_for_feed,
-                             &into, &job->read, NULL) != MERCURE_OK) {
+    if (mercure_history_read(history, name, job->after, job->joining != NULL ? visit_for_stream : visit_for_feed, &into,
+                             &job->read, NULL) != MERCURE_OK) {
         job->failed = true;
     }
     streamer_history_end(r->streamer);
@@ -125,8 +125,8 @@ static void give_back(streamer *st, void *job)
     hub_replay_done(st, job);
 }
 
-/* Take the first job of another hub than the last one's, if there is one: a crowd of one hub does not hold the others up. Called
- * with the lock held and the list not empty.
+/* Take the first job of another hub than the last one's, if there is one: a crowd of one hub does not hold the others
+ * up. Called with the lock held and the list not empty.
  */
 static replay_job *next_job(replay *r)
 {

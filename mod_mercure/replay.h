@@ -31,7 +31,7 @@ typedef struct replay_job {
     size_t hub_name_len;
     uint64_t after; /* read what follows this sequence */
     /* out: */
-    bool failed;    /* the history cannot be read now */
+    bool failed; /* the history cannot be read now */
     mercure_history_reading read;
     buffer *events; /* the matching events, one after the other; NULL: none */
     replay_update *updates;

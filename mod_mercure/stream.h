@@ -1,8 +1,8 @@
 /* stream.h - one subscriber's stream of events, from the moment the streamer has it.
  *
- * A stream is *held*: a connection taken over from httpd (transport.h), written by the streamer itself; or *blocking*: a
- * request whose worker waits in its handler and writes what the streamer leaves for it (blocking.h). Fan-out, deadlines
- * and limits speak to streams and know neither.
+ * A stream is *held*: a connection taken over from httpd (transport.h), written by the streamer itself; or *blocking*:
+ * a request whose worker waits in its handler and writes what the streamer leaves for it (blocking.h). Fan-out,
+ * deadlines and limits speak to streams and know neither.
  *
  * A handler makes a stream and gives it to the streamer's thread, to which it belongs from then on.
  */
@@ -34,13 +34,13 @@ typedef struct stream {
     transport transport;
     blocking *blocking; /* NULL: held */
     struct hub *hub;
-    struct joining *joining; /* NULL: live, see hub.h */
+    struct joining *joining;        /* NULL: live, see hub.h */
     struct stream *next, *previous; /* in the hub's list */
-    mercure_grants *grants; /* NULL: anonymous, public updates only */
-    uint64_t position;      /* the hub's updates up to this sequence are settled for this stream */
-    outbox out;             /* of a held stream: what its connection did not take yet */
-    uint64_t written_ms;    /* when something was last written */
-    uint64_t end_ms;        /* when it ends, 0: never */
+    mercure_grants *grants;         /* NULL: anonymous, public updates only */
+    uint64_t position;              /* the hub's updates up to this sequence are settled for this stream */
+    outbox out;                     /* of a held stream: what its connection did not take yet */
+    uint64_t written_ms;            /* when something was last written */
+    uint64_t end_ms;                /* when it ends, 0: never */
     stream_limits limits;
     counters_ticket counted; /* its places in the limits, given back when it closes */
     unsigned references;     /* its own, and one for each fan-out that has chosen it */

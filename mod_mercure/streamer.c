@@ -56,8 +56,7 @@ mercure_history *streamer_history_begin(streamer *st, mercure_error *err)
     }
     pthread_rwlock_unlock(&st->history_lock);
     pthread_rwlock_wrlock(&st->history_lock);
-    if (st->history == NULL &&
-        mercure_history_open_reader(st->history_dir, &st->history, err) != MERCURE_OK) {
+    if (st->history == NULL && mercure_history_open_reader(st->history_dir, &st->history, err) != MERCURE_OK) {
         pthread_rwlock_unlock(&st->history_lock);
         return NULL;
     }

@@ -1,7 +1,7 @@
 /* streamer.h - the one thread of a child that holds all its streams.
  *
- * It waits on epoll for: the held connections, brokerd's sockets, and a wake-up for what handlers and the reading thread
- * post. Handlers never touch what belongs to it; they post commands.
+ * It waits on epoll for: the held connections, brokerd's sockets, and a wake-up for what handlers and the reading
+ * thread post. Handlers never touch what belongs to it; they post commands.
  */
 #ifndef MOD_MERCURE_STREAMER_H
 #define MOD_MERCURE_STREAMER_H
@@ -31,10 +31,10 @@ typedef struct streamer {
     uint64_t now_ms;
     timer_wheel wheel;
     apr_pool_t *pool;
-    apr_hash_t *hubs;   /* name -> hub */
-    uint64_t asked;     /* nonces given out: see hub.h */
-    hub *working;       /* a ring of hubs with updates on their way; NULL: none */
-    buffer *comment;    /* the heartbeat */
+    apr_hash_t *hubs; /* name -> hub */
+    uint64_t asked;   /* nonces given out: see hub.h */
+    hub *working;     /* a ring of hubs with updates on their way; NULL: none */
+    buffer *comment;  /* the heartbeat */
     broker_link *link;
     replay *replay;
     counters *counters;
@@ -61,8 +61,9 @@ typedef struct streamer {
  */
 streamer *streamer_start(const char *socket_dir, const char *history_dir, counters *c, mercure_error *err);
 
-/* End all streams and the thread, and free it. With `free_it` false it may be called where any lock may be held, even malloc's, as in a
- * signal handler: nothing is freed, and if the thread cannot end soon it is left for the process's end.
+/* End all streams and the thread, and free it. With `free_it` false it may be called where any lock may be held, even
+ * malloc's, as in a signal handler: nothing is freed, and if the thread cannot end soon it is left for the process's
+ * end.
  */
 void streamer_stop(streamer *st, bool free_it);
 
@@ -72,8 +73,8 @@ bool streamer_post(streamer *st, void (*run)(streamer *st, void *argument), void
 /* Wake the thread: something was left for it. */
 void streamer_wake(streamer *st);
 
-/* The history, opened for reading, to be given back by streamer_history_end(). NULL, with the reason, when there is none
- * (then nothing is to be given back). Any thread.
+/* The history, opened for reading, to be given back by streamer_history_end(). NULL, with the reason, when there is
+ * none (then nothing is to be given back). Any thread.
  */
 mercure_history *streamer_history_begin(streamer *st, mercure_error *err);
 void streamer_history_end(streamer *st);

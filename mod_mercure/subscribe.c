@@ -348,7 +348,8 @@ int hub_subscribe(const hub_request *q)
         return status;
     }
     if (sub.credentials.grants == NULL && q->dir->anonymous != 1) {
-        return answer_challenge(q, HTTP_UNAUTHORIZED, NULL, "a subscription without a token, and MercureAnonymous is Off");
+        return answer_challenge(q, HTTP_UNAUTHORIZED, NULL,
+                                "a subscription without a token, and MercureAnonymous is Off");
     }
     status = read_parameters(&sub, &answered);
     if (answered) {

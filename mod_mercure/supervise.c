@@ -1,11 +1,11 @@
 /* supervise.c - see supervise.h.
  *
- * The parent and brokerd share a socket pair. Its end tells brokerd that httpd is gone, however httpd went; after a graceful
- * restart it carries the newly opened error log.
+ * The parent and brokerd share a socket pair. Its end tells brokerd that httpd is gone, however httpd went; after a
+ * graceful restart it carries the newly opened error log.
  *
- * What surprised us: on a graceful restart httpd unloads this module and loads it again, perhaps elsewhere. So what outlives
- * the restart is plain data in httpd's process pool, never a function of ours: callbacks are registered anew each time with
- * the pool of the configuration.
+ * What surprised us: on a graceful restart httpd unloads this module and loads it again, perhaps elsewhere. So what
+ * outlives the restart is plain data in httpd's process pool, never a function of ours: callbacks are registered anew
+ * each time with the pool of the configuration.
  */
 #include "supervise.h"
 
@@ -31,11 +31,11 @@
 
 APLOG_USE_MODULE(mercure);
 
-#define RETAINED         "mod_mercure_broker"
-#define YOUNG_MS         1000
-#define FAILURES_MOST    3 /* so many in a row that died young, and it is not started again at once */
-#define READY_WAIT_MS    5000
-#define STOP_WAIT_MS     10000
+#define RETAINED      "mod_mercure_broker"
+#define YOUNG_MS      1000
+#define FAILURES_MOST 3 /* so many in a row that died young, and it is not started again at once */
+#define READY_WAIT_MS 5000
+#define STOP_WAIT_MS  10000
 
 /* Outlives restarts: no pointers into pools or code. */
 typedef struct {
@@ -67,7 +67,8 @@ static running_broker *retained(void)
 
 /* --- starting --- */
 
-/* In the forked process: become brokerd. Only calls that are safe between fork() and exec() in a single-threaded parent. */
+/* In the forked process: become brokerd. Only calls that are safe between fork() and exec() in a single-threaded
+ * parent. */
 static void become_broker(server_rec *s, const char *program, const char *state, const char *sockets, int parent)
 {
     /* Not httpd's own environment: it may hold keys (MercureIssuer env:). */
@@ -85,8 +86,8 @@ static void become_broker(server_rec *s, const char *program, const char *state,
     signal(SIGHUP, SIG_DFL);
     signal(SIGCHLD, SIG_DFL);
     setpgid(0, 0); /* a Ctrl-C at httpd's terminal is httpd's: brokerd stops when httpd has */
-    execle(program, "brokerd", "--state", state, "--socket-dir", sockets, "--durability", durability, "--parent-socket", "3",
-           (char *)NULL, environment);
+    execle(program, "brokerd", "--state", state, "--socket-dir", sockets, "--durability", durability, "--parent-socket",
+           "3", (char *)NULL, environment);
     _exit(errno == ENOENT ? 127 : 126);
 }
 
@@ -96,12 +97,13 @@ static bool prepare_state(server_rec *s, const char *state)
     bool made = mkdir(state, 0700) == 0;
 
     if (!made && errno != EEXIST) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, s, "mercure: cannot create %s: make its parent, or set MercureStateDir",
-                     state);
+        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, s,
+                     "mercure: cannot create %s: make its parent, or set MercureStateDir", state);
         return false;
     }
     if (made && geteuid() == 0 && chown(state, ap_unixd_config.user_id, ap_unixd_config.group_id) != 0) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, s, "mercure: cannot give %s to the User of httpd's children", state);
+        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, s, "mercure: cannot give %s to the User of httpd's children",
+                     state);
         return false;
     }
     return true;
@@ -117,8 +119,8 @@ static bool start(running_broker *broker, server_rec *s, apr_pool_t *pool)
     pid_t pid;
 
     if (access(program, X_OK) != 0) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, s, "mercure: %s cannot be run: install it, or set MercureBrokerProgram",
-                     program);
+        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, s,
+                     "mercure: %s cannot be run: install it, or set MercureBrokerProgram", program);
         return false;
     }
     if (!prepare_state(s, state)) {
@@ -164,8 +166,8 @@ static void broker_ended(int reason, void *data, apr_wait_t status)
     broker->failures = young ? broker->failures + 1 : 0;
     again = broker->failures < FAILURES_MOST;
     /* APR gives the exit status or the signal's number, and does not say which. */
-    ap_log_error(APLOG_MARK, APLOG_ERR, 0, self.server, "mercure: brokerd has ended (exit status or signal %d), %s", status,
-                 again ? "starting it again" : "it is tried again within 10 seconds");
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, self.server, "mercure: brokerd has ended (exit status or signal %d), %s",
+                 status, again ? "starting it again" : "it is tried again within 10 seconds");
     if (again) {
         start(broker, self.server, self.pconf);
     }
@@ -180,8 +182,7 @@ int supervise_monitor(apr_pool_t *pool, server_rec *s)
 {
     (void)pool;
     (void)s;
-    if (self.broker != NULL && self.broker->proc.pid == 0 &&
-        clock_now_ms() - self.broker->started_ms >= YOUNG_MS) {
+    if (self.broker != NULL && self.broker->proc.pid == 0 && clock_now_ms() - self.broker->started_ms >= YOUNG_MS) {
         start(self.broker, self.server, self.pconf);
     }
     return DECLINED;
@@ -266,7 +267,8 @@ static void wait_until_ready(server_rec *s, apr_pool_t *pool, const running_brok
         }
         nanosleep(&moment, NULL);
     }
-    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "mercure: brokerd is not ready yet, its lines in the error log say why");
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                 "mercure: brokerd is not ready yet, its lines in the error log say why");
 }
 
 int supervise_post_config(apr_pool_t *pconf, server_rec *s)

@@ -1,7 +1,7 @@
 /* transport.c - see transport.h.
  *
- * What surprised us: SSL_free() of a session that was not shut down takes it out of mod_ssl's cache, through a callback that
- * uses httpd's pools from our thread. So the shutdown flags are set before the SSL is freed, whatever happened.
+ * What surprised us: SSL_free() of a session that was not shut down takes it out of mod_ssl's cache, through a callback
+ * that uses httpd's pools from our thread. So the shutdown flags are set before the SSL is freed, whatever happened.
  */
 #include "transport.h"
 

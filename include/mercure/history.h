@@ -4,9 +4,9 @@
  * (brokerd, from one thread); any number of processes read, each in short transactions of its own, so readers never
  * wait for the writer and do not keep freed pages from being used again for long.
  *
- * Who holds what: a mercure_history is allocated by the open functions and freed by mercure_history_close(). The reading
- * functions may be called from several threads at once, also on one opened for writing; the writing ones belong to one
- * thread. A process must not open the same history twice, nor carry one over a fork().
+ * Who holds what: a mercure_history is allocated by the open functions and freed by mercure_history_close(). The
+ * reading functions may be called from several threads at once, also on one opened for writing; the writing ones belong
+ * to one thread. A process must not open the same history twice, nor carry one over a fork().
  */
 #ifndef MERCURE_HISTORY_H
 #define MERCURE_HISTORY_H
@@ -26,15 +26,15 @@ typedef struct {
     uint64_t bytes;   /* sum of the records' sizes; the newest update is kept whatever its size */
 } mercure_retention;
 
-/* The size of the memory map, and so the most that the history of all hubs together can take on disk. A file grows only as
- * it is used. (valgrind cannot map more.)
+/* The size of the memory map, and so the most that the history of all hubs together can take on disk. A file grows only
+ * as it is used. (valgrind cannot map more.)
  */
 #define MERCURE_HISTORY_MAX_BYTES (UINT64_C(32) << 30)
 
 /* Open the history in `directory` (created with mode 0700 when missing) for writing.
  *
- * durable   every commit waits for the disk; otherwise the system writes when it likes and mercure_history_sync() forces
- *           it
+ * durable   every commit waits for the disk; otherwise the system writes when it likes and mercure_history_sync()
+ * forces it
  *
  * Returns MERCURE_OK; MERCURE_STORE with the reason, also when the directory was written by another version.
  */
@@ -78,8 +78,8 @@ mercure_status mercure_history_append(mercure_history *history, mercure_append *
  */
 mercure_status mercure_history_trim(mercure_history *history, uint64_t now_ms, bool *more, mercure_error *err);
 
-/* Forget the publications that are more than `seconds` old, so that a repetition of one would be stored anew (a publisher gives
- * up after some seconds), and readers that died.
+/* Forget the publications that are more than `seconds` old, so that a repetition of one would be stored anew (a
+ * publisher gives up after some seconds), and readers that died.
  */
 mercure_status mercure_history_tidy(mercure_history *history, uint64_t now_ms, uint64_t seconds, mercure_error *err);
 

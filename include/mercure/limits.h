@@ -2,13 +2,13 @@
 #ifndef MERCURE_LIMITS_H
 #define MERCURE_LIMITS_H
 
-#define MERCURE_MAX_TOPICS        1000  /* topics an update */
-#define MERCURE_MAX_MATCHERS      100   /* matchers a subscription request */
-#define MERCURE_MAX_DETAILS       100   /* authorization details a token */
-#define MERCURE_MAX_DETAIL_TOPICS 100   /* topics summed over a token's details */
-#define MERCURE_MAX_VALUE         4096  /* bytes of a topic, a matcher, an id, a type or a retry */
-#define MERCURE_MAX_TOKEN         16384 /* bytes of a token */
+#define MERCURE_MAX_TOPICS        1000       /* topics an update */
+#define MERCURE_MAX_MATCHERS      100        /* matchers a subscription request */
+#define MERCURE_MAX_DETAILS       100        /* authorization details a token */
+#define MERCURE_MAX_DETAIL_TOPICS 100        /* topics summed over a token's details */
+#define MERCURE_MAX_VALUE         4096       /* bytes of a topic, a matcher, an id, a type or a retry */
+#define MERCURE_MAX_TOKEN         16384      /* bytes of a token */
 #define MERCURE_MAX_RECORD        (48 << 20) /* bytes of an encoded update: newlines in the data make it longer */
-#define MERCURE_MAX_HUB_NAME      255   /* bytes of a hub's name */
+#define MERCURE_MAX_HUB_NAME      255        /* bytes of a hub's name */
 
 #endif

@@ -34,8 +34,8 @@ typedef struct {
     mercure_str last_event_id;    /* data NULL: the parameter is absent; it may be present and empty */
 } mercure_subscription;
 
-/* Read a subscription request's parameters: of its query, and of a QUERY's body. All pairs count; of a last_event_id in several
- * forms the first form's wins.
+/* Read a subscription request's parameters: of its query, and of a QUERY's body. All pairs count; of a last_event_id in
+ * several forms the first form's wins.
  *
  * Returns MERCURE_OK; MERCURE_INVALID or MERCURE_LIMIT (both are answered 400) with the reason in `err`.
  */

@@ -51,8 +51,8 @@ typedef struct {
     mercure_retention retention;
 } mercure_wire_publication;
 
-/* The header of a delivery. `number` counts the deliveries to one child since it said HELLO with `session`: a gap says that
- * something was lost.
+/* The header of a delivery. `number` counts the deliveries to one child since it said HELLO with `session`: a gap says
+ * that something was lost.
  */
 typedef struct {
     uint64_t session;

@@ -43,7 +43,10 @@ static const struct {
      S("MB\1\xB" PEER "\7\0\0\0\0\0\0\0")},
     {{.type = MERCURE_WIRE_REGISTER, .hub = S("hub"), .matcher = {MERCURE_MATCH_EXACT, S("topic")}, .nonce = 3},
      S("MB\1\xC\3\0hub\2\5\0topic\3\0\0\0\0\0\0\0")},
-    {{.type = MERCURE_WIRE_REGISTERED, .hub = S("hub"), .matcher = {MERCURE_MATCH_ALL, S("*")}, .number = 65536,
+    {{.type = MERCURE_WIRE_REGISTERED,
+      .hub = S("hub"),
+      .matcher = {MERCURE_MATCH_ALL, S("*")},
+      .number = 65536,
       .nonce = 4},
      S("MB\1\xD\3\0hub\1\1\0*\0\0\1\0\0\0\0\0\4\0\0\0\0\0\0\0")},
     {{.type = MERCURE_WIRE_UNREGISTER, .hub = S("hub"), .matcher = {MERCURE_MATCH_EXACT, S("topic")}},
@@ -198,7 +201,8 @@ static void names_and_patterns_out_of_bounds_are_refused(void **state)
     assert_int_equal(accepted_by(S("MB\1\xC\3\0hub\0\1\0*\0\0\0\0\0\0\0\0")), 0);  /* kinds that do not exist */
     assert_int_equal(accepted_by(S("MB\1\xC\3\0hub\3\1\0*\0\0\0\0\0\0\0\0")), 0);
     assert_int_equal(accepted_by(S("MB\1\xC\3\0hub\xFF\1\0*\0\0\0\0\0\0\0\0")), 0);
-    assert_int_equal(accepted_by(S("MB\1\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")), 0); /* a delivery without hub */
+    assert_int_equal(accepted_by(S("MB\1\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")),
+                     0); /* a delivery without hub */
 
     memcpy(frame, "MB\1\xC\0\1", 6); /* a hub of 256 bytes */
     memset(frame + 6, 'h', 256);
