@@ -121,7 +121,6 @@ void fanout_clear(streamer *st, hub *h)
 /* --- recipients --- */
 
 typedef struct {
-    streamer *streamer;
     hub *hub;
     const fanout_update *update;
     const mercure_grants *asked; /* the grants asked last, and the answer: a crowd often shares a token */
@@ -185,10 +184,10 @@ static void choose(void *context, mercure_index_entry *entry)
 }
 
 /* Take the next update and choose its recipients. */
-static void begin_update(streamer *st, hub *h)
+static void begin_update(hub *h)
 {
     fanout_update *update = h->first;
-    choosing c = {.streamer = st, .hub = h, .update = update};
+    choosing c = {.hub = h, .update = update};
 
     h->first = update->next;
     if (h->first == NULL) {
@@ -217,7 +216,7 @@ static void work(streamer *st, hub *h)
 
     while (budget > 0 && fanout_waiting(h)) {
         if (h->current == NULL) {
-            begin_update(st, h);
+            begin_update(h);
         }
         h->jobs++; /* a stream that closes may be the hub's last: keep the hub until we are done */
         while (budget > 0 && h->next_recipient < h->recipient_count) {

@@ -32,7 +32,6 @@
 
 /* A connection's record. */
 typedef struct {
-    conn_rec *c;
     SSL *ssl; /* mod_ssl's, NULL: plain */
     /* once taken over: */
     streamer *streamer;
@@ -266,7 +265,6 @@ static int pre_connection(conn_rec *c, void *socket)
         return OK;
     }
     held = apr_pcalloc(c->pool, sizeof(*held));
-    held->c = c;
     ap_set_module_config(c->conn_config, &mercure_module, held);
     apr_pool_cleanup_register(c->pool, held, hand_over, apr_pool_cleanup_null);
     return OK;
