@@ -1,4 +1,4 @@
-/* url.c - the URL parser, its serialiser, and the canonicalisers of the URL Pattern Standard.
+/* url.c - the URL parser and its serialiser.
  *
  * The standard describes the parser as a machine that reads code point by code point. Here each state, or each run of
  * states that always follow each other, is a function that consumes its part of the input and calls the next; the
@@ -569,6 +569,44 @@ mercure_status mercure_url_parse(apr_pool_t *pool, const char *input, size_t len
     return MERCURE_OK;
 }
 
+mercure_status url_parse_override(apr_pool_t *pool, url_state state, const char *scheme, const char *value, size_t len,
+                                  mercure_url **url, mercure_error *err)
+{
+    struct parser p = {.pool = pool, .overridden = true, .err = err, .path = {.pool = pool}};
+    mercure_status status = MERCURE_INVALID;
+
+    p.url = url_create(pool, "");
+    p.url->host = "dummy.invalid";
+    set_scheme(&p, scheme);
+    set_input(&p, value, len);
+    switch (state) {
+    case URL_STATE_HOST:
+        status = parse_host(&p);
+        break;
+    case URL_STATE_PORT:
+        status = parse_port(&p);
+        break;
+    case URL_STATE_PATH_START:
+        status = parse_path_start(&p);
+        break;
+    case URL_STATE_OPAQUE_PATH:
+        status = parse_opaque_path(&p);
+        break;
+    case URL_STATE_QUERY:
+        status = parse_query(&p);
+        break;
+    case URL_STATE_FRAGMENT:
+        status = parse_fragment(&p);
+        break;
+    }
+    if (status == MERCURE_OK) {
+        p.url->path = url_buffer_string(&p.path);
+        p.url->path_len = p.path.len;
+        *url = p.url;
+    }
+    return status;
+}
+
 /* ---- serialising ---- */
 
 const char *mercure_url_host(apr_pool_t *pool, const mercure_url *url)
@@ -704,173 +742,4 @@ bool mercure_url_addresses_path(apr_pool_t *pool, const char *topic, size_t len,
     size_t plain_len = remove_dot_segments(plain, decode_unreserved(plain, url->path_len));
     return plain_len >= path_len && memcmp(plain, path, path_len) == 0 &&
            (plain_len == path_len || plain[path_len] == '/');
-}
-
-/* ---- canonicalisers ---- */
-
-/* A parser that stands in some state on a dummy URL, "https://dummy.invalid/" with an empty path. */
-static struct parser override_state(apr_pool_t *pool, const char *value, size_t len, mercure_error *err)
-{
-    struct parser p = {.pool = pool, .overridden = true, .special = true, .err = err, .path = {.pool = pool}};
-
-    p.url = url_create(pool, "https");
-    p.url->host = "dummy.invalid";
-    set_input(&p, value, len);
-    return p;
-}
-
-mercure_status mercure_url_canonicalise_protocol(apr_pool_t *pool, const char *value, size_t len, const char **out,
-                                                 mercure_error *err)
-{
-    url_buffer dummy = {.pool = pool};
-    mercure_url *url;
-
-    if (len == 0) {
-        *out = "";
-        return MERCURE_OK;
-    }
-    url_buffer_append(&dummy, value, len);
-    url_buffer_append(&dummy, "://dummy.invalid/", strlen("://dummy.invalid/"));
-    mercure_status status = mercure_url_parse(pool, dummy.s, dummy.len, NULL, &url, err);
-    if (status == MERCURE_OK) {
-        *out = url->scheme;
-    }
-    return status;
-}
-
-static const char *encode_userinfo(apr_pool_t *pool, const char *value, size_t len)
-{
-    url_buffer encoded = {.pool = pool};
-
-    /* Unlike a parser's input, this keeps its tabs and newlines; only ill-formed UTF-8 is replaced. */
-    for (size_t i = 0; i < len;) {
-        uint32_t c;
-        size_t taken = url_utf8_decode(value + i, len - i, &c);
-        bool ill_formed = c == 0xFFFD;
-        url_encode(&encoded, ill_formed ? "\xEF\xBF\xBD" : value + i, ill_formed ? 3 : taken, URL_ENCODE_USERINFO);
-        i += taken;
-    }
-    return url_buffer_string(&encoded);
-}
-
-mercure_status mercure_url_canonicalise_username(apr_pool_t *pool, const char *value, size_t len, const char **out,
-                                                 mercure_error *err)
-{
-    (void)err; /* every username has a canonical form */
-    *out = encode_userinfo(pool, value, len);
-    return MERCURE_OK;
-}
-
-mercure_status mercure_url_canonicalise_password(apr_pool_t *pool, const char *value, size_t len, const char **out,
-                                                 mercure_error *err)
-{
-    return mercure_url_canonicalise_username(pool, value, len, out, err);
-}
-
-mercure_status mercure_url_canonicalise_hostname(apr_pool_t *pool, const char *value, size_t len, const char **out,
-                                                 mercure_error *err)
-{
-    struct parser p = override_state(pool, value, len, err);
-
-    if (len == 0) {
-        *out = "";
-        return MERCURE_OK;
-    }
-    mercure_status status = parse_host(&p);
-    if (status == MERCURE_OK) {
-        *out = p.url->host;
-    }
-    return status;
-}
-
-mercure_status mercure_url_canonicalise_ipv6_hostname(apr_pool_t *pool, const char *value, size_t len, const char **out,
-                                                      mercure_error *err)
-{
-    char *lower = apr_palloc(pool, len + 1);
-
-    for (size_t i = 0; i < len; i++) {
-        if (url_hex_value(value[i]) < 0 && value[i] != '[' && value[i] != ']' && value[i] != ':') {
-            return mercure_fail(err, MERCURE_INVALID, "the IPv6 address holds a character that no address has");
-        }
-        lower[i] = url_to_lower(value[i]);
-    }
-    lower[len] = '\0';
-    *out = lower;
-    return MERCURE_OK;
-}
-
-mercure_status mercure_url_canonicalise_port(apr_pool_t *pool, const char *value, size_t len, const char *protocol,
-                                             const char **out, mercure_error *err)
-{
-    struct parser p = override_state(pool, value, len, err);
-
-    if (len == 0) {
-        *out = "";
-        return MERCURE_OK;
-    }
-    set_scheme(&p, protocol != NULL ? protocol : "");
-    mercure_status status = parse_port(&p);
-    if (status == MERCURE_OK) {
-        *out = mercure_url_port(pool, p.url);
-    }
-    return status;
-}
-
-mercure_status mercure_url_canonicalise_pathname(apr_pool_t *pool, const char *value, size_t len, const char **out,
-                                                 mercure_error *err)
-{
-    bool leading_slash = len > 0 && value[0] == '/';
-    url_buffer modified = {.pool = pool};
-
-    if (len == 0) {
-        *out = "";
-        return MERCURE_OK;
-    }
-    /* A piece of a pathname must not get a '/' of the parser's, nor may "." at its start count as a segment. */
-    url_buffer_append(&modified, "/-", leading_slash ? 0 : 2);
-    url_buffer_append(&modified, value, len);
-    struct parser p = override_state(pool, modified.s, modified.len, err);
-    mercure_status status = parse_path_start(&p);
-    if (status == MERCURE_OK) {
-        const char *path = url_buffer_string(&p.path);
-        /* "/-/../x" leaves less than the two characters that were put in front. */
-        *out = leading_slash ? path : path + (p.path.len < 2 ? p.path.len : 2);
-    }
-    return status;
-}
-
-mercure_status mercure_url_canonicalise_opaque_pathname(apr_pool_t *pool, const char *value, size_t len,
-                                                        const char **out, mercure_error *err)
-{
-    struct parser p = override_state(pool, value, len, err);
-    mercure_status status = parse_opaque_path(&p);
-
-    if (status == MERCURE_OK) {
-        *out = url_buffer_string(&p.path);
-    }
-    return status;
-}
-
-mercure_status mercure_url_canonicalise_search(apr_pool_t *pool, const char *value, size_t len, const char **out,
-                                               mercure_error *err)
-{
-    struct parser p = override_state(pool, value, len, err);
-    mercure_status status = parse_query(&p);
-
-    if (status == MERCURE_OK) {
-        *out = p.url->query;
-    }
-    return status;
-}
-
-mercure_status mercure_url_canonicalise_hash(apr_pool_t *pool, const char *value, size_t len, const char **out,
-                                             mercure_error *err)
-{
-    struct parser p = override_state(pool, value, len, err);
-    mercure_status status = parse_fragment(&p);
-
-    if (status == MERCURE_OK) {
-        *out = p.url->fragment;
-    }
-    return status;
 }

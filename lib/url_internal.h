@@ -1,5 +1,5 @@
-/* url_internal.h - what the files of the URL parser share: a growing string, percent-encoding, the host parser.
- * Nothing outside lib/url*.c includes it.
+/* url_internal.h - what the files of the URL parser share: a growing string, percent-encoding, the host parser, state
+ * overrides. Nothing outside lib/url*.c includes it.
  */
 #ifndef MERCURE_URL_INTERNAL_H
 #define MERCURE_URL_INTERNAL_H
@@ -55,6 +55,21 @@ mercure_status url_host_parse(apr_pool_t *pool, const char *input, size_t len, b
 
 /* A domain, percent-decoded, to ASCII ("domain to ASCII"), appended to `ascii`; false when it is not a valid domain. */
 bool url_domain_to_ascii(apr_pool_t *pool, const char *domain, size_t len, url_buffer *ascii);
+
+/* The states that a state override may name. */
+typedef enum {
+    URL_STATE_HOST,
+    URL_STATE_PORT,
+    URL_STATE_PATH_START,
+    URL_STATE_OPAQUE_PATH,
+    URL_STATE_QUERY,
+    URL_STATE_FRAGMENT
+} url_state;
+
+/* The basic URL parser with a state override, on a dummy URL of the given scheme whose host is "dummy.invalid" and
+ * whose path is empty. What the state sets is found in `url`. */
+mercure_status url_parse_override(apr_pool_t *pool, url_state state, const char *scheme, const char *value, size_t len,
+                                  mercure_url **url, mercure_error *err);
 
 static inline bool url_is_alpha(int c)
 {
