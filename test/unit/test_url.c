@@ -19,6 +19,8 @@
 
 #include <cmocka.h>
 
+#include "wpt.h"
+
 static apr_pool_t *pool;
 
 /* ---- the web platform's data ---- */
@@ -38,54 +40,6 @@ static const char *exception_reason(const char *file, const char *input)
         }
     }
     return NULL;
-}
-
-static bool is_surrogate(const char *escape, const char *second_digits)
-{
-    return strncmp(escape, "\\u", 2) == 0 && strchr("dD", escape[2]) != NULL && escape[3] != '\0' &&
-           strchr(second_digits, escape[3]) != NULL;
-}
-
-/* Replace the escapes of lone surrogates, which jansson refuses, by that of U+FFFD, as the URL API does on the way in.
- */
-static void replace_lone_surrogates(char *json)
-{
-    for (char *s = json; (s = strchr(s, '\\')) != NULL;) {
-        if (is_surrogate(s, "89abAB") && is_surrogate(s + 6, "cdefCDEF")) {
-            s += 12;
-        } else if (is_surrogate(s, "89abcdefABCDEF")) {
-            memcpy(s + 2, "FFFD", 4);
-            s += 6;
-        } else {
-            s += 2;
-        }
-    }
-}
-
-/* The cases of a file (skips the test when it is absent). */
-static json_t *load_cases(const char *file)
-{
-    const char *folder = getenv("MERCURE_WPT");
-    const char *path = apr_pstrcat(pool, folder != NULL ? folder : "../shared/wpt", "/", file, NULL);
-    FILE *f = fopen(path, "r");
-    json_error_t error;
-
-    if (f == NULL) {
-        printf("%s: skipped, there is no %s\n", file, path);
-        skip();
-    }
-    assert_int_equal(fseek(f, 0, SEEK_END), 0);
-    size_t size = (size_t)ftell(f);
-    char *json = apr_pcalloc(pool, size + 16); /* is_surrogate() looks ahead */
-    rewind(f);
-    assert_int_equal(fread(json, 1, size, f), size);
-    fclose(f);
-    replace_lone_surrogates(json);
-    json_t *cases = json_loads(json, JSON_ALLOW_NUL, &error);
-    if (cases == NULL) {
-        fail_msg("%s:%d: %s", path, error.line, error.text);
-    }
-    return cases;
 }
 
 /* One line of what is wrong, or NULL. */
@@ -213,7 +167,7 @@ static const char *check_toascii_case(json_t *test)
 
 static void run_cases(const char *file, const char *name, const char *(*check)(json_t *test))
 {
-    json_t *cases = load_cases(file);
+    json_t *cases = wpt_load(pool, file);
     size_t passed = 0;
     size_t total = 0;
     size_t surprises = 0;
