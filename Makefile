@@ -12,7 +12,7 @@ PREFIX ?= /usr/local
 CC ?= gcc
 PKG := pkg-config
 
-DEPS := jansson lmdb libcrypto libidn2
+DEPS := jansson lmdb libcrypto libidn2 libpcre2-8
 APR_CFLAGS := $(shell apr-1-config --cflags --cppflags --includes)
 APR_LIBS := $(shell apr-1-config --link-ld --libs)
 WARN := -Wall -Wextra -Wshadow=local -Werror
