@@ -10,6 +10,8 @@
  */
 #include "urlpattern_internal.h"
 
+#include "js_regexp.h"
+
 #include <stdlib.h>
 
 /* One step of a flat component. A text's text is in `prefix`. */
@@ -36,24 +38,6 @@ typedef struct {
 } draft;
 
 static const mercure_str empty = {"", 0};
-
-/* STUB until lib/js_regexp.h is there. */
-static mercure_status js_regexp_translate(apr_pool_t *pool, mercure_str source, const char **pcre, mercure_error *err)
-{
-    url_buffer b = {.pool = pool};
-
-    (void)err;
-    for (size_t i = 0; i < source.len; i++) {
-        if (i + 3 <= source.len && memcmp(source.data + i, "[^]", 3) == 0) {
-            url_buffer_append(&b, "[\\s\\S]", 6);
-            i += 2;
-        } else {
-            url_buffer_append_char(&b, source.data[i]);
-        }
-    }
-    *pcre = url_buffer_string(&b);
-    return MERCURE_OK;
-}
 
 static bool occurs(urlpattern_modifier modifier)
 {
