@@ -10,11 +10,14 @@
 
 #include <stdlib.h>
 
-/* What one evaluation of a component's regular expression may cost. The worst that was found to stay below them takes
- * about a millisecond. */
-#define REGEXP_MATCH_LIMIT 20000
-#define REGEXP_DEPTH_LIMIT 2000
-#define REGEXP_HEAP_LIMIT  1024 /* KiB */
+/* What one evaluation of a component's regular expression may cost. PCRE2 counts its backtracking, but between two
+ * counts it may look at the whole value ("a{4000}"), at some 1.2 nanoseconds a byte; so the match limit shrinks with
+ * the value's length, and the worst evaluations that were found take about a millisecond. A value of 100 bytes leaves
+ * 10000 counts, one of 4 KiB 244. */
+#define REGEXP_BUDGET          1000000
+#define REGEXP_MAX_MATCH_LIMIT 20000
+#define REGEXP_DEPTH_LIMIT     5000
+#define REGEXP_HEAP_LIMIT      1024 /* KiB */
 
 /* ---- making ---- */
 
@@ -246,11 +249,27 @@ static bool prepare_regexps(mercure_url_parts *parts)
         parts->match_context = NULL;
         return false;
     }
-    pcre2_set_match_limit(parts->match_context, REGEXP_MATCH_LIMIT);
     pcre2_set_depth_limit(parts->match_context, REGEXP_DEPTH_LIMIT);
     pcre2_set_heap_limit(parts->match_context, REGEXP_HEAP_LIMIT);
     apr_pool_cleanup_register(parts->pool, parts, free_match_data, apr_pool_cleanup_null);
     return true;
+}
+
+uint32_t urlpattern_match_limit(const urlpattern_compiled *compiled, size_t len)
+{
+    size_t limit = REGEXP_BUDGET / ((len + 1) * compiled->weight) + 1;
+
+    return (uint32_t)(limit < REGEXP_MAX_MATCH_LIMIT ? limit : REGEXP_MAX_MATCH_LIMIT);
+}
+
+static bool matches_regexp(const urlpattern_compiled *c, mercure_url_parts *parts, mercure_str value)
+{
+    if (!prepare_regexps(parts)) {
+        return false;
+    }
+    pcre2_set_match_limit(parts->match_context, urlpattern_match_limit(c, value.len));
+    return pcre2_match(c->u.code, (PCRE2_SPTR)value.data, value.len, 0, 0, parts->match_data, parts->match_context) >=
+           0; /* else it does not match, or a limit was reached */
 }
 
 static bool looks_right(const mercure_urlpattern *pattern, const urlpattern_compiled *c, mercure_str value)
@@ -277,8 +296,7 @@ static bool matches_closely(const mercure_urlpattern *pattern, const urlpattern_
         return urlpattern_run(parts, (mercure_url_component)c->which, pattern->bytes + c->u.program.at,
                               c->u.program.len, c->delimiter, c->used_prefix, end);
     case URLPATTERN_IS_REGEXP:
-        return prepare_regexps(parts) && pcre2_match(c->u.code, (PCRE2_SPTR)value.data, value.len, 0, 0,
-                                                     parts->match_data, parts->match_context) >= 0;
+        return matches_regexp(c, parts, value);
     default:
         return true;
     }

@@ -12,7 +12,14 @@
 
 #include "js_regexp.h"
 
+#include <apr_strings.h>
+
 #include <stdlib.h>
+
+/* Of one component's regular expression; without them a pattern of 4 KiB could take 64 KiB, or have a class of 700
+ * properties, which PCRE2 would ask one after the other for each character. */
+#define REGEXP_MAX_SIZE       16384u /* bytes, compiled */
+#define REGEXP_MAX_PROPERTIES 64u
 
 /* One step of a flat component. A text's text is in `prefix`. */
 typedef struct {
@@ -204,6 +211,20 @@ static mercure_str write_program(apr_pool_t *pool, const step *steps, size_t cou
     return (mercure_str){url_buffer_string(&program), program.len};
 }
 
+/* The regular expression for matching alone: "((?:[^\\/]+?)+)", as the standard writes it, would backtrack for as long
+ * as it may, where "([^\\/]+?)" matches the same. */
+static mercure_status compile_regexp_to_match(apr_pool_t *pool, const urlpattern_component *component,
+                                              pcre2_code **code, uint32_t *weight, mercure_error *err)
+{
+    urlpattern_component simple = *component;
+
+    simple.parts = apr_pmemdup(pool, component->parts, component->count * sizeof(*component->parts));
+    for (size_t i = 0; i < simple.count; i++) {
+        simple.parts[i].modifier = simplify(&simple.parts[i], simple.options.delimiter);
+    }
+    return urlpattern_compile_regexp(pool, &simple, code, weight, err);
+}
+
 /* `anything` becomes true, and nothing is compiled, for a component that every value matches. */
 static mercure_status draft_component(apr_pool_t *pool, const urlpattern_component *component, draft *d, bool *anything,
                                       mercure_error *err)
@@ -219,7 +240,7 @@ static mercure_status draft_component(apr_pool_t *pool, const urlpattern_compone
     take_literals(pool, d, &steps, &count);
     if (component->has_regexp) {
         d->compiled.kind = URLPATTERN_IS_REGEXP;
-        return urlpattern_compile_regexp(pool, component, &d->compiled.u.code, err);
+        return compile_regexp_to_match(pool, component, &d->compiled.u.code, &d->compiled.weight, err);
     }
     if (count == 0) {
         d->compiled.kind = URLPATTERN_IS_LITERAL;
@@ -325,16 +346,34 @@ mercure_status urlpattern_compile(apr_pool_t *pool, const urlpattern_component c
     return status;
 }
 
+/* How many Unicode properties an expression asks for. PCRE2 tries those of a class one after the other, some two
+ * nanoseconds each, for every character. */
+static uint32_t count_properties(const char *pcre)
+{
+    uint32_t count = 0;
+
+    for (; (pcre = strchr(pcre, '\\')) != NULL && pcre[1] != '\0'; pcre += 2) {
+        count += pcre[1] == 'p' || pcre[1] == 'P' ? 1 : 0;
+    }
+    return count;
+}
+
 mercure_status urlpattern_compile_regexp(apr_pool_t *pool, const urlpattern_component *component, pcre2_code **code,
-                                         mercure_error *err)
+                                         uint32_t *weight, mercure_error *err)
 {
     const char *pcre;
     int error;
     PCRE2_SIZE error_at;
+    size_t size = 0;
     mercure_status status = js_regexp_translate(pool, urlpattern_print_regexp(pool, component), &pcre, err);
 
     if (status != MERCURE_OK) {
         return status;
+    }
+    uint32_t properties = count_properties(pcre);
+    if (properties > REGEXP_MAX_PROPERTIES) {
+        return mercure_fail(err, MERCURE_LIMIT, "its regular expressions have %u properties, more than %u", properties,
+                            REGEXP_MAX_PROPERTIES);
     }
     *code = pcre2_compile((PCRE2_SPTR)pcre, PCRE2_ZERO_TERMINATED,
                           PCRE2_UTF | PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_MATCH_UNSET_BACKREF, &error, &error_at,
@@ -342,8 +381,17 @@ mercure_status urlpattern_compile_regexp(apr_pool_t *pool, const urlpattern_comp
     if (*code == NULL) {
         PCRE2_UCHAR reason[120] = "";
         pcre2_get_error_message(error, reason, sizeof(reason));
-        return mercure_fail(err, MERCURE_INVALID, "a regular expression that cannot be compiled: %s",
-                            (const char *)reason);
+        return mercure_fail(err, error == PCRE2_ERROR_PATTERN_TOO_LARGE ? MERCURE_LIMIT : MERCURE_INVALID,
+                            "a regular expression that cannot be compiled: %s", (const char *)reason);
+    }
+    pcre2_pattern_info(*code, PCRE2_INFO_SIZE, &size);
+    if (size > REGEXP_MAX_SIZE) {
+        pcre2_code_free(*code);
+        return mercure_fail(err, MERCURE_LIMIT, "its regular expressions take %zu bytes, more than %u", size,
+                            REGEXP_MAX_SIZE);
+    }
+    if (weight != NULL) {
+        *weight = 1 + 2 * properties;
     }
     return MERCURE_OK;
 }

@@ -109,9 +109,15 @@ mercure_str urlpattern_escape(apr_pool_t *pool, mercure_str text);
  * are those of the parts that are not texts, in order. */
 mercure_str urlpattern_print_regexp(apr_pool_t *pool, const urlpattern_component *component);
 
-/* The same regular expression, compiled; it is anchored at both ends. `code` is the caller's to free. */
+/* The same regular expression, compiled; it is anchored at both ends.
+ *
+ * code     out: the caller's to free
+ * weight   out: see urlpattern_compiled; may be NULL
+ *
+ * Returns MERCURE_OK; MERCURE_INVALID when it is none, or none that PCRE2 can have; MERCURE_LIMIT when it is too heavy.
+ */
 mercure_status urlpattern_compile_regexp(apr_pool_t *pool, const urlpattern_component *component, pcre2_code **code,
-                                         mercure_error *err);
+                                         uint32_t *weight, mercure_error *err);
 
 /* ---- inits ---- */
 
@@ -168,6 +174,7 @@ typedef struct {
     uint32_t suffix;
     uint32_t suffix_len;
     uint32_t used_suffix;
+    uint32_t weight; /* of a regular expression: what one look at a character may cost, 1 for an ordinary one */
     union {
         pcre2_code *code;
         struct {
@@ -219,6 +226,9 @@ struct mercure_url_parts {
 
 /* Parts of eight values, not of a URL. */
 mercure_url_parts *urlpattern_parts_of_values(apr_pool_t *pool, const mercure_str values[MERCURE_URL_COMPONENTS]);
+
+/* PCRE2's match limit for a value of `len` bytes. */
+uint32_t urlpattern_match_limit(const urlpattern_compiled *compiled, size_t len);
 
 /* Run a program over a component's value, from its byte `start` to its byte `end`. */
 bool urlpattern_run(mercure_url_parts *parts, mercure_url_component component, const unsigned char *program, size_t len,

@@ -5,7 +5,7 @@
  *
  * Time: a pattern of m bytes is made in O(m), and asked about a component value of n bytes in O(m * n / 64), plus O(n)
  * for each repeated group; nothing backtracks. The exception is a component that holds a regular-expression group,
- * which PCRE2 evaluates within limits (see urlpattern_compile.c): past a limit it does not match.
+ * which PCRE2 evaluates within limits (see urlpattern.c): past a limit it does not match.
  */
 #ifndef MERCURE_URLPATTERN_H
 #define MERCURE_URLPATTERN_H
@@ -50,8 +50,8 @@ typedef struct mercure_urlpattern mercure_urlpattern;
  * result    out: the pattern, held once
  *
  * Returns MERCURE_OK; MERCURE_INVALID where the standard throws, or where PCRE2 cannot take a group's regular
- * expression; MERCURE_SYSTEM without memory. The reason in `err` names the component and, where there is one, the
- * position in it, but never repeats the pattern, which may hold a password.
+ * expression; MERCURE_LIMIT where that is too heavy; MERCURE_SYSTEM without memory. The reason in `err` names the
+ * component and, where there is one, the position in it, but never repeats the pattern, which may hold a password.
  */
 mercure_status mercure_urlpattern_make(mercure_str pattern, const mercure_url *base, mercure_urlpattern **result,
                                        mercure_error *err);
