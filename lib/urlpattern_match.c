@@ -12,7 +12,7 @@
 #include "urlpattern_internal.h"
 
 /* The sets of the scratch memory. */
-enum { SET_HERE, SET_OPTION, SET_PREFIX, SET_SUFFIX, SETS };
+enum { SET_HERE, SET_OPTION, SET_RUNS, SET_PREFIX, SET_SUFFIX, SETS };
 
 /* The flags of a repeated segment's scan, per position. */
 #define MAY_BEGIN 1 /* a segment may begin here */
@@ -149,30 +149,57 @@ static bool step_full(const struct run *r, uint64_t *here, size_t at_least)
     return fill_from(r, here, first * 64 + (size_t)__builtin_ctzll(here[first]) + at_least);
 }
 
-static bool step_segment(const struct run *r, uint64_t *here)
+/* Turn each position of the set that is in a run of `runs` into that position and all after it in the run. The
+ * addition's carry goes through the rest of the run; what it does not reach, because another position stops it, is in
+ * the set. */
+static void fill_runs(const struct run *r, uint64_t *here, const uint64_t *runs)
 {
-    const uint64_t *delimiters = row(r, (unsigned char)r->delimiter);
-    uint64_t carry = 0;   /* of the addition */
-    uint64_t shifted = 0; /* of the final shift */
+    uint64_t carry = 0;
+
+    for (size_t w = 0; w < r->words; w++) {
+        uint64_t starts = here[w] & runs[w];
+        uint64_t sum;
+        uint64_t overflow = (uint64_t)__builtin_add_overflow(runs[w], starts, &sum);
+
+        overflow |= (uint64_t)__builtin_add_overflow(sum, carry, &sum);
+        here[w] = ((sum ^ runs[w]) & runs[w]) | starts;
+        carry = overflow;
+    }
+    r->parts->steps += r->words;
+}
+
+/* Every position becomes the one after it. False when there is none. */
+static bool advance(const struct run *r, uint64_t *here)
+{
+    uint64_t carry = 0;
     uint64_t any = 0;
 
     for (size_t w = 0; w < r->words; w++) {
-        uint64_t plain = ~delimiters[w];
-        if (w == r->len / 64) {
-            plain &= (UINT64_C(1) << (r->len % 64)) - 1;
-        }
-        uint64_t starts = here[w] & plain;
-        uint64_t sum;
-        uint64_t overflow = (uint64_t)__builtin_add_overflow(plain, starts, &sum);
-        overflow |= (uint64_t)__builtin_add_overflow(sum, carry, &sum);
-        uint64_t filled = ((sum ^ plain) & plain) | starts;
-        here[w] = filled << 1 | shifted;
-        shifted = filled >> 63;
-        carry = overflow;
+        uint64_t next = here[w] >> 63;
+        here[w] = here[w] << 1 | carry;
+        carry = next;
         any |= here[w];
     }
-    r->parts->steps += r->words;
     return any != 0;
+}
+
+/* Where a byte that is not the delimiter stands. */
+static uint64_t plain_word(const struct run *r, size_t w)
+{
+    uint64_t plain = ~row(r, (unsigned char)r->delimiter)[w];
+
+    return w == r->len / 64 ? plain & ((UINT64_C(1) << (r->len % 64)) - 1) : plain;
+}
+
+static bool step_segment(const struct run *r, uint64_t *here)
+{
+    uint64_t *runs = set(r, SET_RUNS);
+
+    for (size_t w = 0; w < r->words; w++) {
+        runs[w] = plain_word(r, w);
+    }
+    fill_runs(r, here, runs);
+    return advance(r, here);
 }
 
 static bool step_core(const struct run *r, uint64_t *here, urlpattern_part_type type)
@@ -198,6 +225,40 @@ static void find_text(const struct run *r, uint64_t *where, mercure_str text)
         }
         r->parts->steps += r->words;
     }
+}
+
+/* (?:c)+ for a single byte: runs of it. */
+static bool repeat_byte(const struct run *r, uint64_t *here, unsigned char c)
+{
+    fill_runs(r, here, row(r, c));
+    return advance(r, here);
+}
+
+/* (?:/segment)+ where the prefix is the delimiter, as in "/:path+": from a delimiter on, every byte may follow but a
+ * delimiter after a delimiter; and each end is after another byte. */
+static bool repeat_delimited_segment(const struct run *r, uint64_t *here)
+{
+    const uint64_t *delimiters = row(r, (unsigned char)r->delimiter);
+    uint64_t *runs = set(r, SET_RUNS);
+    uint64_t carry = 0;
+
+    for (size_t w = 0; w < r->words; w++) {
+        uint64_t after_delimiter = delimiters[w] << 1 | carry;
+        carry = delimiters[w] >> 63;
+        runs[w] = plain_word(r, w) | (delimiters[w] & ~after_delimiter);
+        here[w] &= delimiters[w];
+    }
+    if (!advance(r, here)) {
+        return false;
+    }
+    for (size_t w = 0; w < r->words; w++) {
+        here[w] &= plain_word(r, w);
+    }
+    fill_runs(r, here, runs);
+    for (size_t w = 0; w < r->words; w++) {
+        here[w] &= plain_word(r, w);
+    }
+    return advance(r, here);
 }
 
 /* (?:text)+ : each end is a beginning again. `here` is turned into the ends, or with `or_none` gets them in addition.
@@ -311,6 +372,25 @@ static bool step_optional(const struct run *r, uint64_t *here, urlpattern_part_t
     return true;
 }
 
+static bool step_repeated(const struct run *r, uint64_t *here, urlpattern_part_type type, mercure_str prefix,
+                          mercure_str suffix, bool or_none)
+{
+    bool byte = type == URLPATTERN_TEXT && prefix.len == 1;
+    bool delimited = type == URLPATTERN_SEGMENT && prefix.len == 1 && prefix.data[0] == r->delimiter && suffix.len == 0;
+    uint64_t *before = set(r, SET_OPTION);
+
+    if (!byte && !delimited) {
+        return type == URLPATTERN_TEXT ? repeat_text(r, here, prefix, or_none)
+                                       : repeat_segment(r, here, prefix, suffix, or_none);
+    }
+    memcpy(before, here, r->words * sizeof(*here));
+    bool any = byte ? repeat_byte(r, here, (unsigned char)prefix.data[0]) : repeat_delimited_segment(r, here);
+    for (size_t w = 0; w < r->words && or_none; w++) {
+        here[w] |= before[w];
+    }
+    return any || or_none;
+}
+
 /* One step of the program; false when the set is empty after it. */
 static bool step(const struct run *r, uint64_t *here, const unsigned char **at)
 {
@@ -335,9 +415,7 @@ static bool step(const struct run *r, uint64_t *here, const unsigned char **at)
     case URLPATTERN_ONE_OR_MORE:
         break;
     }
-    bool or_none = modifier == URLPATTERN_ZERO_OR_MORE;
-    return type == URLPATTERN_TEXT ? repeat_text(r, here, prefix, or_none)
-                                   : repeat_segment(r, here, prefix, suffix, or_none);
+    return step_repeated(r, here, type, prefix, suffix, modifier == URLPATTERN_ZERO_OR_MORE);
 }
 
 bool urlpattern_run(mercure_url_parts *parts, mercure_url_component component, const unsigned char *program, size_t len,
