@@ -63,6 +63,10 @@ $(B)/bench-load: $(wildcard bench/load*.c) $(wildcard bench/load*.h)
 	@mkdir -p $(@D)
 	$(CC) -O2 -g $(WARN) -D_GNU_SOURCE -o $@ $(filter %.c,$^) $(shell $(PKG) --cflags --libs openssl) -lpthread
 
+$(B)/bench-match: $(B)/obj/bench/match.o $(LIB_OBJS)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@.new $^  $(LIBS) && mv $@.new $@
+
 unit-programs: $(UNIT_TESTS)
 
 unit: $(UNIT_TESTS)

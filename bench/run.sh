@@ -7,7 +7,7 @@
 #
 # Runs: open (streams held, memory, new streams a second), tls (the same over TLS), fanout (one topic, 10,000 subscribers),
 # publish (1,000 topics, one subscriber each, 8 and 64 publishers), latency (an idle hub; 500 subscribers and 60 updates a
-# second), topics (10,000 topics, one subscriber each), replay. Everything stays on the loopback interface.
+# second), topics (10,000 topics, one subscriber each), patterns (the same with URL Patterns), replay. Everything stays on the loopback interface.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -107,7 +107,8 @@ CONF
     PID=$!
     wait_for_port "$PORT"
     URL=$scheme://localhost:$PORT/.well-known/mercure
-    ARGS=(--hub "$URL" --token "$(make_token "$URL")" --pid-tree "$PID")
+    ARGS=(--subscribe-url "$URL?${MATCH:-match=}{topic}${MATCH_TAIL:-}" --publish-url "$URL" --token "$(make_token "$URL")"
+        --pid-tree "$PID")
 }
 
 start_nchan() {
@@ -168,12 +169,17 @@ run_latency() {
 run_topics() {
     measure "10,000 topics, one subscriber each" "$PUBLISH $LATENCY" --streams 10000 --topics 10000 --publishers 8 --updates 10000
 }
+# Pattern N matches topic N and what may stand below it.
+run_patterns() {
+    MATCH=match_urlpattern= MATCH_TAIL=%7B%2F*%7D%3F TARGETS=ours measure "10,000 URL Patterns, one subscriber each" \
+        "$PUBLISH $LATENCY" --streams 10000 --topics 10000 --publishers 8 --updates 10000
+}
 run_replay() {
     TARGETS=ours measure "replay of 20,000 events to 100 streams" "replay_events_per_second delivered" --replay earliest \
         --streams 100 --publishers 16 --updates 20000
 }
 
-for run in ${*:-open tls fanout publish latency topics replay}; do
+for run in ${*:-open tls fanout publish latency topics patterns replay}; do
     echo "$run"
     "run_$run"
 done

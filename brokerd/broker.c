@@ -298,11 +298,16 @@ static void do_register(broker *b, child *c, const mercure_wire_control *asked)
     mercure_wire_control answer = *asked;
 
     answer.type = MERCURE_WIRE_REGISTERED;
-    if (registry_register(b->registry, c, asked->hub, &asked->matcher, head_of, b, &answer.number)) {
+    switch (registry_register(b->registry, c, asked->hub, &asked->matcher, head_of, b, &answer.number)) {
+    case MERCURE_OK:
         send_control(b, &c->id, &answer);
-    } else {
+        break;
+    case MERCURE_SYSTEM:
         forget(b, c); /* no memory, or the history cannot be read: it begins anew */
         send_control(b, &c->id, &(mercure_wire_control){.type = MERCURE_WIRE_UNKNOWN});
+        break;
+    default:
+        count_malformed(b, "control");
     }
 }
 

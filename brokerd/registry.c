@@ -25,6 +25,7 @@ typedef struct registration {
 
 struct registry {
     apr_pool_t *pool;
+    apr_pool_t *scratch;  /* cleared after each use */
     apr_hash_t *children; /* id -> child */
     apr_hash_t *hubs;     /* name -> hub */
 };
@@ -36,7 +37,7 @@ registry *registry_create(void)
     if (r == NULL) {
         return NULL;
     }
-    if (apr_pool_create(&r->pool, NULL) != APR_SUCCESS) {
+    if (apr_pool_create(&r->pool, NULL) != APR_SUCCESS || apr_pool_create(&r->scratch, r->pool) != APR_SUCCESS) {
         free(r);
         return NULL;
     }
@@ -143,9 +144,9 @@ static hub *create_hub(registry *r, mercure_str name, uint64_t head)
 }
 
 /* The registration of this matcher for this child, or NULL. An entry has at most one member a child. */
-static registration *find_registration(hub *h, const child *c, const mercure_matcher *matcher)
+static registration *find_registration(hub *h, const child *c, const mercure_matcher_key *matcher)
 {
-    mercure_index_entry *entry = mercure_index_find(h->index, matcher);
+    const mercure_index_entry *entry = mercure_index_find(h->index, matcher);
     size_t i;
 
     for (i = 0; entry != NULL && i < entry->count; i++) {
@@ -156,23 +157,46 @@ static registration *find_registration(hub *h, const child *c, const mercure_mat
     return NULL;
 }
 
-bool registry_register(registry *r, child *c, mercure_str name, const mercure_matcher *matcher,
-                       bool (*head_of)(void *context, mercure_str hub, uint64_t *head), void *context, uint64_t *head)
+/* Put a child's member into the index. The matcher is made, a pattern compiled, only if nobody holds it yet. */
+static mercure_status add_member(registry *r, hub *h, const mercure_matcher_key *key, mercure_index_member *member)
+{
+    const mercure_index_entry *entry = mercure_index_find(h->index, key);
+    mercure_matcher matcher;
+    mercure_status status;
+
+    if (entry != NULL) {
+        return mercure_index_add(h->index, &entry->matcher, member) ? MERCURE_OK : MERCURE_SYSTEM;
+    }
+    status = mercure_matcher_of_key(r->scratch, key, &matcher, NULL);
+    apr_pool_clear(r->scratch);
+    if (status != MERCURE_OK) {
+        return status;
+    }
+    status = mercure_index_add(h->index, &matcher, member) ? MERCURE_OK : MERCURE_SYSTEM;
+    mercure_matcher_release(&matcher);
+    return status;
+}
+
+mercure_status registry_register(registry *r, child *c, mercure_str name, const mercure_matcher_key *matcher,
+                                 bool (*head_of)(void *context, mercure_str hub, uint64_t *head), void *context,
+                                 uint64_t *head)
 {
     hub *h = find_hub(r, name);
+    mercure_status status;
     registration *one;
 
     if (h == NULL && (!head_of(context, name, head) || (h = create_hub(r, name, *head)) == NULL)) {
-        return false;
+        return MERCURE_SYSTEM;
     }
     *head = h->head;
     if (find_registration(h, c, matcher) != NULL) {
-        return true;
+        return MERCURE_OK;
     }
     one = calloc(1, sizeof(*one));
-    if (one == NULL || !mercure_index_add(h->index, matcher, &one->member)) {
+    status = one != NULL ? add_member(r, h, matcher, &one->member) : MERCURE_SYSTEM;
+    if (status != MERCURE_OK) {
         free(one);
-        return false;
+        return status;
     }
     one->member.owner = c;
     one->hub = h;
@@ -181,10 +205,10 @@ bool registry_register(registry *r, child *c, mercure_str name, const mercure_ma
         one->next->previous = one;
     }
     c->registrations = one;
-    return true;
+    return MERCURE_OK;
 }
 
-bool registry_unregister(registry *r, child *c, mercure_str name, const mercure_matcher *matcher)
+bool registry_unregister(registry *r, child *c, mercure_str name, const mercure_matcher_key *matcher)
 {
     hub *h = find_hub(r, name);
     registration *one = h != NULL ? find_registration(h, c, matcher) : NULL;
@@ -229,7 +253,8 @@ void registry_match(registry *r, mercure_str name, uint64_t sequence, const merc
         return; /* nobody ever asked for it: a hub's head is learnt from the history when somebody does */
     }
     h->head = sequence > h->head ? sequence : h->head;
-    mercure_index_match(h->index, record, visit_entry, &m);
+    mercure_index_match(h->index, mercure_record_topics(r->scratch, record), record->topic_count, visit_entry, &m);
+    apr_pool_clear(r->scratch);
 }
 
 typedef struct {

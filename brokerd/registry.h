@@ -46,16 +46,19 @@ void registry_drop(registry *r, child *c);
 /* Forget what a child wants and what it was sent: it starts anew. */
 void registry_reset(registry *r, child *c);
 
-/* A child wants, or no longer wants, what a matcher matches. Registering twice is registering once.
+/* A child wants what a matcher matches. Registering twice is registering once.
  *
  * head_of   called for a hub that is new here, to learn its newest sequence; false when it cannot be learnt now
  * head      out: the hub's newest sequence
  *
- * Return false without memory or without a head, or when it was not registered.
+ * Returns MERCURE_OK; MERCURE_INVALID for a malformed matcher; MERCURE_SYSTEM without memory or without a head.
  */
-bool registry_register(registry *r, child *c, mercure_str hub, const mercure_matcher *matcher,
-                       bool (*head_of)(void *context, mercure_str hub, uint64_t *head), void *context, uint64_t *head);
-bool registry_unregister(registry *r, child *c, mercure_str hub, const mercure_matcher *matcher);
+mercure_status registry_register(registry *r, child *c, mercure_str hub, const mercure_matcher_key *matcher,
+                                 bool (*head_of)(void *context, mercure_str hub, uint64_t *head), void *context,
+                                 uint64_t *head);
+
+/* False when it was not registered. */
+bool registry_unregister(registry *r, child *c, mercure_str hub, const mercure_matcher_key *matcher);
 
 /* Note a hub's new update and call `forward` once for each child that wants it. */
 void registry_match(registry *r, mercure_str hub, uint64_t sequence, const mercure_record *record,

@@ -25,7 +25,8 @@ static void free_set(matcher_set *set)
     size_t i;
 
     for (i = 0; i < set->count; i++) {
-        free((void *)set->matchers[i].pattern.data);
+        free((void *)set->matchers[i].key.pattern.data);
+        mercure_matcher_release(&set->matchers[i]);
     }
     free(set->matchers);
 }
@@ -39,13 +40,11 @@ static bool add_matcher(matcher_set *set, const mercure_matcher *matcher)
         return false;
     }
     set->matchers = matchers;
-    pattern = malloc(matcher->pattern.len);
+    pattern = malloc(matcher->key.pattern.len);
     if (pattern == NULL) {
         return false;
     }
-    memcpy(pattern, matcher->pattern.data, matcher->pattern.len);
-    matchers[set->count] = (mercure_matcher){matcher->kind, {pattern, matcher->pattern.len}};
-    set->count++;
+    matchers[set->count++] = mercure_matcher_copy(matcher, pattern);
     return true;
 }
 
@@ -74,7 +73,8 @@ static mercure_status read_actions(const json_t *detail, bool *publish, bool *su
     return MERCURE_OK;
 }
 
-static mercure_status read_matcher(const json_t *topic, mercure_matcher *matcher, mercure_error *err)
+static mercure_status read_matcher(const json_t *topic, mercure_base *base, mercure_matcher *matcher,
+                                   mercure_error *err)
 {
     const json_t *match = json_object_get(topic, "match");
     const json_t *type = json_object_get(topic, "match_type");
@@ -85,10 +85,12 @@ static mercure_status read_matcher(const json_t *topic, mercure_matcher *matcher
     if (type != NULL && !json_is_string(type)) {
         return mercure_fail(err, MERCURE_INVALID, "an authorization detail whose match_type is no string");
     }
-    return mercure_matcher_make(type != NULL ? json_str(type) : mercure_str_of("exact"), json_str(match), matcher, err);
+    return mercure_matcher_make(type != NULL ? json_str(type) : mercure_str_of("exact"), json_str(match), base, matcher,
+                                err);
 }
 
-static mercure_status read_detail(mercure_grants *grants, const json_t *detail, size_t *topics_seen, mercure_error *err)
+static mercure_status read_detail(mercure_grants *grants, const json_t *detail, mercure_base *base, size_t *topics_seen,
+                                  mercure_error *err)
 {
     const json_t *topics = json_object_get(detail, "topics"), *topic;
     const json_t *payload = json_object_get(detail, "payload");
@@ -113,19 +115,23 @@ static mercure_status read_detail(mercure_grants *grants, const json_t *detail, 
     json_array_foreach(topics, i, topic)
     {
         mercure_matcher matcher;
-        status = read_matcher(topic, &matcher, err);
+        bool added;
+
+        status = read_matcher(topic, base, &matcher, err);
         if (status != MERCURE_OK) {
-            return MERCURE_INVALID;
+            return status == MERCURE_SYSTEM ? MERCURE_SYSTEM : MERCURE_INVALID;
         }
-        if ((publish && !add_matcher(&grants->publish, &matcher)) ||
-            (subscribe && !add_matcher(&grants->subscribe, &matcher))) {
+        added = (!publish || add_matcher(&grants->publish, &matcher)) &&
+                (!subscribe || add_matcher(&grants->subscribe, &matcher));
+        mercure_matcher_release(&matcher);
+        if (!added) {
             return mercure_fail(err, MERCURE_SYSTEM, "no memory for a token's grants");
         }
     }
     return MERCURE_OK;
 }
 
-static mercure_status read_details(mercure_grants *grants, json_t *claims, mercure_error *err)
+static mercure_status read_details(mercure_grants *grants, json_t *claims, mercure_base *base, mercure_error *err)
 {
     const json_t *details = json_object_get(claims, "authorization_details"), *detail;
     size_t ours = 0, topics = 0, i;
@@ -150,7 +156,7 @@ static mercure_status read_details(mercure_grants *grants, json_t *claims, mercu
         if (++ours > MERCURE_MAX_DETAILS) {
             return mercure_fail(err, MERCURE_INVALID, "more than %d authorization details", MERCURE_MAX_DETAILS);
         }
-        status = read_detail(grants, detail, &topics, err);
+        status = read_detail(grants, detail, base, &topics, err);
         if (status != MERCURE_OK) {
             return status;
         }
@@ -158,7 +164,8 @@ static mercure_status read_details(mercure_grants *grants, json_t *claims, mercu
     return MERCURE_OK;
 }
 
-mercure_status mercure_grants_make(json_t *claims, int64_t expires, mercure_grants **result, mercure_error *err)
+mercure_status mercure_grants_make(json_t *claims, mercure_base *base, int64_t expires, mercure_grants **result,
+                                   mercure_error *err)
 {
     mercure_grants *grants = calloc(1, sizeof(*grants));
     mercure_status status;
@@ -168,7 +175,7 @@ mercure_status mercure_grants_make(json_t *claims, int64_t expires, mercure_gran
     }
     atomic_init(&grants->references, 1);
     grants->expires = expires;
-    status = read_details(grants, claims, err);
+    status = read_details(grants, claims, base, err);
     if (status != MERCURE_OK) {
         mercure_grants_release(grants);
         return status;
@@ -198,7 +205,7 @@ int64_t mercure_grants_expires(const mercure_grants *grants)
     return grants->expires;
 }
 
-static bool set_matches(const matcher_set *set, mercure_str topic)
+static bool set_matches(const matcher_set *set, mercure_topic *topic)
 {
     size_t i;
 
@@ -210,18 +217,17 @@ static bool set_matches(const matcher_set *set, mercure_str topic)
     return false;
 }
 
-bool mercure_grants_may_publish(const mercure_grants *grants, mercure_str topic)
+bool mercure_grants_may_publish(const mercure_grants *grants, mercure_topic *topic)
 {
     return set_matches(&grants->publish, topic);
 }
 
-bool mercure_grants_may_read(const mercure_grants *grants, const mercure_record *record)
+bool mercure_grants_may_read(const mercure_grants *grants, mercure_topic *topics, size_t count)
 {
-    mercure_str topic;
-    size_t at = 0;
+    size_t i;
 
-    while (grants != NULL && mercure_record_topic(record, &at, &topic)) {
-        if (set_matches(&grants->subscribe, topic)) {
+    for (i = 0; grants != NULL && i < count; i++) {
+        if (set_matches(&grants->subscribe, &topics[i])) {
             return true;
         }
     }

@@ -7,12 +7,38 @@
 
 #include <strings.h>
 
-mercure_status mercure_matcher_make(mercure_str type, mercure_str value, mercure_matcher *matcher, mercure_error *err)
+/* Only a relative pattern is resolved against the base. An absolute one is made without: through a base, the URL
+ * Pattern Standard would take the "*" of "urn:*" for a path relative to the base's.
+ */
+static mercure_status compile(mercure_base *base, mercure_matcher *matcher, mercure_error *err)
 {
+    mercure_status status = mercure_urlpattern_make(matcher->key.pattern, NULL, &matcher->urlpattern, err);
+
+    if (status == MERCURE_INVALID && base != NULL) {
+        status = mercure_urlpattern_make(matcher->key.pattern, mercure_base_url(base), &matcher->urlpattern, err);
+    }
+    return status;
+}
+
+static mercure_status make_pattern(mercure_base *base, mercure_matcher *matcher, mercure_error *err)
+{
+    mercure_status status = compile(base, matcher, err);
+
+    if (status == MERCURE_OK && base != NULL) {
+        matcher->base = mercure_base_hold(base);
+        matcher->key.base = mercure_base_text(base);
+    }
+    return status;
+}
+
+mercure_status mercure_matcher_make(mercure_str type, mercure_str value, mercure_base *base, mercure_matcher *matcher,
+                                    mercure_error *err)
+{
+    bool exact = mercure_str_is(type, "exact");
     mercure_status status;
 
-    if (!mercure_str_is(type, "exact")) {
-        return mercure_fail(err, MERCURE_INVALID, "%.*s is not a supported matcher type, use exact",
+    if (!exact && !mercure_str_is(type, "urlpattern")) {
+        return mercure_fail(err, MERCURE_INVALID, "%.*s is not a supported matcher type, use exact or urlpattern",
                             (int)(type.len < 40 ? type.len : 40), type.data);
     }
     status = mercure_value_check("matcher", value, err);
@@ -22,14 +48,70 @@ mercure_status mercure_matcher_make(mercure_str type, mercure_str value, mercure
     if (value.len == 0) {
         return mercure_fail(err, MERCURE_INVALID, "an empty matcher");
     }
-    matcher->kind = mercure_str_is(value, "*") ? MERCURE_MATCH_ALL : MERCURE_MATCH_EXACT;
-    matcher->pattern = value;
-    return MERCURE_OK;
+    *matcher =
+        (mercure_matcher){.key = {.kind = exact ? MERCURE_MATCH_EXACT : MERCURE_MATCH_URLPATTERN, .pattern = value}};
+    if (mercure_str_is(value, "*")) {
+        matcher->key.kind = MERCURE_MATCH_ALL;
+        return MERCURE_OK;
+    }
+    return exact ? MERCURE_OK : make_pattern(base, matcher, err);
 }
 
-bool mercure_matcher_matches(const mercure_matcher *matcher, mercure_str topic)
+mercure_status mercure_matcher_of_key(apr_pool_t *scratch, const mercure_matcher_key *key, mercure_matcher *matcher,
+                                      mercure_error *err)
 {
-    return matcher->kind == MERCURE_MATCH_ALL || mercure_str_equal(matcher->pattern, topic);
+    mercure_base *base = NULL;
+    mercure_status status = MERCURE_OK;
+
+    *matcher = (mercure_matcher){.key = *key};
+    if (key->kind != MERCURE_MATCH_URLPATTERN) {
+        return MERCURE_OK;
+    }
+    if (key->base.len > 0) {
+        status = mercure_base_make(scratch, key->base, &base, err);
+    }
+    if (status == MERCURE_OK) {
+        status = make_pattern(base, matcher, err);
+    }
+    mercure_base_release(base);
+    return status;
+}
+
+mercure_matcher mercure_matcher_copy(const mercure_matcher *matcher, char *room)
+{
+    mercure_matcher copy = *matcher;
+
+    memcpy(room, matcher->key.pattern.data, matcher->key.pattern.len);
+    copy.key.pattern.data = room;
+    if (copy.base != NULL) {
+        mercure_base_hold(copy.base);
+    }
+    if (copy.urlpattern != NULL) {
+        mercure_urlpattern_hold(copy.urlpattern);
+    }
+    return copy;
+}
+
+void mercure_matcher_release(mercure_matcher *matcher)
+{
+    mercure_base_release(matcher->base);
+    mercure_urlpattern_release(matcher->urlpattern);
+}
+
+bool mercure_matcher_matches(const mercure_matcher *matcher, mercure_topic *topic)
+{
+    mercure_url_parts *url;
+
+    switch (matcher->key.kind) {
+    case MERCURE_MATCH_ALL:
+        return true;
+    case MERCURE_MATCH_EXACT:
+        return mercure_str_equal(matcher->key.pattern, topic->text);
+    case MERCURE_MATCH_URLPATTERN:
+        url = mercure_topic_resolve(topic, matcher->base);
+        return url != NULL && mercure_urlpattern_matches(matcher->urlpattern, url);
+    }
+    return false;
 }
 
 /* Which type does a parameter's name select? False: the name is not a matcher's. A name in the reserved space that
@@ -56,18 +138,48 @@ static bool holds(const apr_array_header_t *matchers, const mercure_matcher *mat
 
     for (i = 0; i < matchers->nelts; i++) {
         const mercure_matcher *other = &APR_ARRAY_IDX(matchers, i, mercure_matcher);
-        if (other->kind == matcher->kind && mercure_str_equal(other->pattern, matcher->pattern)) {
+        if (other->key.kind == matcher->key.kind && mercure_str_equal(other->key.pattern, matcher->key.pattern)) {
             return true;
         }
     }
     return false;
 }
 
-static mercure_status take_pair(mercure_subscription *subscription, mercure_str name, mercure_str value,
-                                mercure_error *err)
+static apr_status_t release_matchers(void *data)
+{
+    apr_array_header_t *matchers = data;
+    int i;
+
+    for (i = 0; i < matchers->nelts; i++) {
+        mercure_matcher_release(&APR_ARRAY_IDX(matchers, i, mercure_matcher));
+    }
+    return APR_SUCCESS;
+}
+
+static mercure_status add_matcher(mercure_subscription *subscription, mercure_str type, mercure_str value,
+                                  mercure_base *base, mercure_error *err)
 {
     mercure_matcher matcher;
-    mercure_status status;
+    mercure_status status = mercure_matcher_make(type, value, base, &matcher, err);
+
+    if (status != MERCURE_OK) {
+        return status;
+    }
+    if (holds(subscription->matchers, &matcher)) {
+        mercure_matcher_release(&matcher);
+        return MERCURE_OK;
+    }
+    if (subscription->matchers->nelts >= MERCURE_MAX_MATCHERS) {
+        mercure_matcher_release(&matcher);
+        return mercure_fail(err, MERCURE_LIMIT, "more than %d matchers in one request", MERCURE_MAX_MATCHERS);
+    }
+    APR_ARRAY_PUSH(subscription->matchers, mercure_matcher) = matcher;
+    return MERCURE_OK;
+}
+
+static mercure_status take_pair(mercure_subscription *subscription, mercure_str name, mercure_str value,
+                                mercure_base *base, mercure_error *err)
+{
     mercure_str type;
 
     if (mercure_str_is(name, "last_event_id") && subscription->last_event_id.data == NULL) {
@@ -77,21 +189,14 @@ static mercure_status take_pair(mercure_subscription *subscription, mercure_str 
         return MERCURE_OK;
     }
     if (type.len == 0 || !mercure_utf8_valid(name)) {
-        return mercure_fail(err, MERCURE_INVALID,
-                            "a parameter whose name starts with match, but is neither match nor match_exact");
+        return mercure_fail(
+            err, MERCURE_INVALID,
+            "a parameter whose name starts with match, but is none of match, match_exact and match_urlpattern");
     }
-    status = mercure_matcher_make(type, value, &matcher, err);
-    if (status != MERCURE_OK || holds(subscription->matchers, &matcher)) {
-        return status;
-    }
-    if (subscription->matchers->nelts >= MERCURE_MAX_MATCHERS) {
-        return mercure_fail(err, MERCURE_LIMIT, "more than %d matchers in one request", MERCURE_MAX_MATCHERS);
-    }
-    APR_ARRAY_PUSH(subscription->matchers, mercure_matcher) = matcher;
-    return MERCURE_OK;
+    return add_matcher(subscription, type, value, base, err);
 }
 
-mercure_status mercure_subscription_from_forms(apr_pool_t *pool, mercure_form *forms, size_t count,
+mercure_status mercure_subscription_from_forms(apr_pool_t *pool, mercure_form *forms, size_t count, mercure_base *base,
                                                mercure_subscription *subscription, mercure_error *err)
 {
     mercure_str name, value;
@@ -99,9 +204,10 @@ mercure_status mercure_subscription_from_forms(apr_pool_t *pool, mercure_form *f
 
     subscription->matchers = apr_array_make(pool, 2, sizeof(mercure_matcher));
     subscription->last_event_id = (mercure_str){NULL, 0};
+    apr_pool_cleanup_register(pool, subscription->matchers, release_matchers, apr_pool_cleanup_null);
     for (i = 0; i < count; i++) {
         while (mercure_form_next(&forms[i], &name, &value)) {
-            mercure_status status = take_pair(subscription, name, value, err);
+            mercure_status status = take_pair(subscription, name, value, base, err);
             if (status != MERCURE_OK) {
                 return status;
             }

@@ -245,7 +245,7 @@ static mercure_status verify_parts(const jws *parts, json_t *header, json_t *cla
     if (status != MERCURE_OK) {
         return status;
     }
-    return mercure_grants_make(claims, expires, grants, err);
+    return mercure_grants_make(claims, trust->base, expires, grants, err);
 }
 
 mercure_status mercure_token_verify(mercure_str token, const mercure_trust *trust, unsigned role, int64_t now,

@@ -2,6 +2,8 @@
 #include "mercure/topic.h"
 #include "mercure/limits.h"
 
+#include <apr_lib.h>
+
 #include <stdint.h>
 
 /* Decode one code point at `p`; returns its length in bytes, 0 when the bytes are not well-formed UTF-8. */
@@ -105,4 +107,64 @@ mercure_status mercure_value_check(const char *name, mercure_str value, mercure_
         at += len;
     }
     return MERCURE_OK;
+}
+
+/* --- topics as URLs --- */
+
+struct mercure_topic_url {
+    mercure_topic_url *next;
+    bool for_any_base;
+    mercure_str base;         /* borrowed from the base, which the caller keeps */
+    mercure_url_parts *parts; /* NULL: no URL */
+};
+
+mercure_topic mercure_topic_of(apr_pool_t *pool, mercure_str text)
+{
+    return (mercure_topic){text, pool, NULL};
+}
+
+/* Is it the same URL whatever the base? So is what begins with a scheme and two slashes; "https:x" is relative to a
+ * base of https.
+ */
+static bool is_absolute(mercure_str text)
+{
+    const char *at = text.data, *end = text.data + text.len;
+
+    while (at < end && *at == ' ') {
+        at++; /* the parser strips it */
+    }
+    if (at == end || !apr_isalpha(*at)) {
+        return false;
+    }
+    while (at < end && (apr_isalnum(*at) || *at == '+' || *at == '-' || *at == '.')) {
+        at++;
+    }
+    return end - at > 2 && at[0] == ':' && (at[1] == '/' || at[1] == '\\') && (at[2] == '/' || at[2] == '\\');
+}
+
+static mercure_url_parts *parse(const mercure_topic *topic, const mercure_base *base)
+{
+    mercure_url *url;
+
+    if (mercure_url_parse(topic->pool, topic->text.data, topic->text.len, base != NULL ? mercure_base_url(base) : NULL,
+                          &url, NULL) != MERCURE_OK) {
+        return NULL;
+    }
+    return mercure_url_parts_make(topic->pool, url);
+}
+
+mercure_url_parts *mercure_topic_resolve(mercure_topic *topic, const mercure_base *base)
+{
+    mercure_str text = base != NULL ? mercure_base_text(base) : mercure_str_of("");
+    mercure_topic_url *known;
+
+    for (known = topic->urls; known != NULL; known = known->next) {
+        if (known->for_any_base || mercure_str_equal(known->base, text)) {
+            return known->parts;
+        }
+    }
+    known = apr_palloc(topic->pool, sizeof(*known));
+    *known = (mercure_topic_url){topic->urls, is_absolute(topic->text), text, parse(topic, base)};
+    topic->urls = known;
+    return known->parts;
 }

@@ -174,6 +174,7 @@ size_t mercure_wire_put_control(const mercure_wire_control *control, unsigned ch
         put_str(&to, control->hub);
         bytes_put_number(&to, control->matcher.kind, 1);
         put_str(&to, control->matcher.pattern);
+        put_str(&to, control->matcher.base);
     }
     if (fields & HAS_NUMBER) {
         bytes_put_number(&to, control->number, 8);
@@ -187,15 +188,22 @@ size_t mercure_wire_put_control(const mercure_wire_control *control, unsigned ch
     return finish(&to, out);
 }
 
-static bool get_matcher(bytes_in *in, mercure_wire_control *control)
+static bool get_matcher(bytes_in *in, mercure_matcher_key *matcher)
 {
-    if (!get_hub(in, &control->hub)) {
+    matcher->kind = (mercure_match_kind)bytes_get_number(in, 1);
+    matcher->pattern = get_str(in);
+    matcher->base = get_str(in);
+    if (matcher->pattern.len == 0 || matcher->pattern.len > MERCURE_MAX_VALUE) {
         return false;
     }
-    control->matcher.kind = (mercure_match_kind)bytes_get_number(in, 1);
-    control->matcher.pattern = get_str(in);
-    return (control->matcher.kind == MERCURE_MATCH_ALL || control->matcher.kind == MERCURE_MATCH_EXACT) &&
-           control->matcher.pattern.len > 0 && control->matcher.pattern.len <= MERCURE_MAX_VALUE;
+    switch (matcher->kind) {
+    case MERCURE_MATCH_ALL:
+    case MERCURE_MATCH_EXACT:
+        return matcher->base.len == 0;
+    case MERCURE_MATCH_URLPATTERN:
+        return matcher->base.len <= MERCURE_MAX_BASE;
+    }
+    return false;
 }
 
 bool mercure_wire_get_control(mercure_str frame, mercure_wire_control *control)
@@ -211,7 +219,7 @@ bool mercure_wire_get_control(mercure_str frame, mercure_wire_control *control)
     if (fields & HAS_PEER) {
         get_peer(&in, &control->peer);
     }
-    if ((fields & HAS_MATCHER) && !get_matcher(&in, control)) {
+    if ((fields & HAS_MATCHER) && (!get_hub(&in, &control->hub) || !get_matcher(&in, &control->matcher))) {
         return false;
     }
     if (fields & HAS_NUMBER) {

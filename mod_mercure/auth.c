@@ -70,7 +70,7 @@ static mercure_status verify(const hub_request *q, const char *token, unsigned r
 {
     const apr_array_header_t *issuers = q->dir->issuers;
     mercure_trust trust = {issuers != NULL ? (const mercure_issuer *)issuers->elts : NULL,
-                           issuers != NULL ? (size_t)issuers->nelts : 0, q->identifier};
+                           issuers != NULL ? (size_t)issuers->nelts : 0, q->identifier, q->base};
     mercure_str text = mercure_str_of(token);
     token_cache *cache = child_tokens();
     int64_t now = time(NULL);

@@ -10,9 +10,10 @@
 
 #include "streamer.h"
 
-#define SLICE         256         /* deliveries before the next hub has its turn */
-#define WAITING_BYTES (16u << 20) /* of updates on their way in one hub; past it the hub reads them from the history   \
-                                   */
+#define SLICE 256 /* deliveries before the next hub has its turn */
+#define WAITING_BYTES                                                                                                  \
+    (16u << 20) /* of updates on their way in one hub; past it the hub reads them from the history                     \
+                 */
 
 bool fanout_waiting(const hub *h)
 {
@@ -123,6 +124,7 @@ void fanout_clear(streamer *st, hub *h)
 typedef struct {
     hub *hub;
     const fanout_update *update;
+    mercure_topic *topics;       /* the update's */
     const mercure_grants *asked; /* the grants asked last, and the answer: a crowd often shares a token */
     bool may_read;
     bool no_memory;
@@ -138,7 +140,7 @@ static bool may_read(choosing *c, const stream *s)
     }
     if (s->grants != c->asked) {
         c->asked = s->grants;
-        c->may_read = mercure_grants_may_read(s->grants, &c->update->record);
+        c->may_read = mercure_grants_may_read(s->grants, c->topics, c->update->record.topic_count);
     }
     return c->may_read;
 }
@@ -184,10 +186,10 @@ static void choose(void *context, mercure_index_entry *entry)
 }
 
 /* Take the next update and choose its recipients. */
-static void begin_update(hub *h)
+static void begin_update(streamer *st, hub *h)
 {
     fanout_update *update = h->first;
-    choosing c = {.hub = h, .update = update};
+    choosing c = {.hub = h, .update = update, .topics = mercure_record_topics(st->scratch, &update->record)};
 
     h->first = update->next;
     if (h->first == NULL) {
@@ -198,7 +200,8 @@ static void begin_update(hub *h)
     h->recipient_count = 0;
     h->next_recipient = 0;
     h->dispatched = update->sequence;
-    mercure_index_match(h->index, &update->record, choose, &c);
+    mercure_index_match(h->index, c.topics, update->record.topic_count, choose, &c);
+    apr_pool_clear(st->scratch);
     if (c.no_memory) {
         /* Those who were not chosen keep their position: the history gives them this update, and those behind it, when
          * we read from here again.
@@ -216,7 +219,7 @@ static void work(streamer *st, hub *h)
 
     while (budget > 0 && fanout_waiting(h)) {
         if (h->current == NULL) {
-            begin_update(h);
+            begin_update(st, h);
         }
         h->jobs++; /* a stream that closes may be the hub's last: keep the hub until we are done */
         while (budget > 0 && h->next_recipient < h->recipient_count) {

@@ -161,7 +161,7 @@ static void ask_for(streamer *st, hub *h, mercure_index_entry *entry)
 {
     entry->phase = ENTRY_ASKED;
     entry->since = ++st->asked;
-    link_register(st->link, hub_name(h), &entry->matcher, entry->since);
+    link_register(st->link, hub_name(h), &entry->matcher.key, entry->since);
 }
 
 static bool add_members(streamer *st, hub *h, stream *s)
@@ -233,7 +233,7 @@ void hub_leave(streamer *st, stream *s)
     for (i = 0; i < s->member_count; i++) {
         mercure_index_entry *entry = s->members[i].entry;
         if (entry != NULL && entry->count == 1 && entry->phase != ENTRY_NEW) {
-            link_unregister(st->link, hub_name(h), &entry->matcher);
+            link_unregister(st->link, hub_name(h), &entry->matcher.key);
         }
         mercure_index_remove(h->index, &s->members[i]);
     }
@@ -251,7 +251,7 @@ void hub_leave(streamer *st, stream *s)
 
 /* --- what brokerd says --- */
 
-void hub_registered(streamer *st, mercure_str name, const mercure_matcher *matcher, uint64_t nonce, uint64_t head)
+void hub_registered(streamer *st, mercure_str name, const mercure_matcher_key *matcher, uint64_t nonce, uint64_t head)
 {
     hub *h = find_hub(st, name);
     mercure_index_entry *entry = h != NULL ? mercure_index_find(h->index, matcher) : NULL;

@@ -45,7 +45,7 @@ void hub_stream_drained(struct streamer *st, stream *s);
 void hub_deliver(struct streamer *st, mercure_str name, uint64_t sequence, zmq_msg_t *message);
 
 /* brokerd has registered a matcher, as it was asked to with this nonce; everything after `head` will be forwarded. */
-void hub_registered(struct streamer *st, mercure_str name, const mercure_matcher *matcher, uint64_t nonce,
+void hub_registered(struct streamer *st, mercure_str name, const mercure_matcher_key *matcher, uint64_t nonce,
                     uint64_t head);
 
 /* The link to brokerd is new: ask for everything again. */

@@ -6,9 +6,9 @@
 
 #include "config.h"
 
+#include "mercure/base.h"
 #include "mercure/claims.h"
 #include "mercure/form.h"
-#include "mercure/url.h"
 
 typedef struct {
     request_rec *r;
@@ -17,6 +17,7 @@ typedef struct {
     const char *path;       /* H of PROTOCOL */
     const char *origin;     /* what the client calls us: scheme, host, port */
     const char *url;        /* the hub's public URL */
+    mercure_base *base;     /* the same, for what is relative to it; lives as long as the request */
     const char *identifier; /* the resource identifier that a token's aud must hold */
 } hub_request;
 

@@ -12,7 +12,7 @@ joining *joining_create(const mercure_matcher *matchers, size_t count, mercure_g
     char *strings;
 
     for (i = 0; i < count; i++) {
-        size += matchers[i].pattern.len;
+        size += matchers[i].key.pattern.len;
     }
     j = calloc(1, size);
     if (j == NULL) {
@@ -22,9 +22,8 @@ joining *joining_create(const mercure_matcher *matchers, size_t count, mercure_g
     j->count = count;
     strings = (char *)(j->matchers + count);
     for (i = 0; i < count; i++) {
-        memcpy(strings, matchers[i].pattern.data, matchers[i].pattern.len);
-        j->matchers[i] = (mercure_matcher){matchers[i].kind, {strings, matchers[i].pattern.len}};
-        strings += matchers[i].pattern.len;
+        j->matchers[i] = mercure_matcher_copy(&matchers[i], strings);
+        strings += matchers[i].key.pattern.len;
     }
     j->grants = grants != NULL ? mercure_grants_hold(grants) : NULL;
     j->collecting = true;
@@ -42,7 +41,12 @@ static void clear(joining *j)
 
 void joining_free(joining *j)
 {
+    size_t i;
+
     clear(j);
+    for (i = 0; i < j->count; i++) {
+        mercure_matcher_release(&j->matchers[i]);
+    }
     mercure_grants_release(j->grants);
     free(j);
 }

@@ -501,7 +501,7 @@ mercure_status link_publish(streamer *st, mercure_str hub, mercure_retention ret
 
 /* --- matchers --- */
 
-static void send_matcher(broker_link *l, mercure_wire_type type, mercure_str hub, const mercure_matcher *matcher,
+static void send_matcher(broker_link *l, mercure_wire_type type, mercure_str hub, const mercure_matcher_key *matcher,
                          uint64_t nonce)
 {
     if (l->state >= SYNCING) {
@@ -509,12 +509,12 @@ static void send_matcher(broker_link *l, mercure_wire_type type, mercure_str hub
     }
 }
 
-void link_register(broker_link *l, mercure_str hub, const mercure_matcher *matcher, uint64_t nonce)
+void link_register(broker_link *l, mercure_str hub, const mercure_matcher_key *matcher, uint64_t nonce)
 {
     send_matcher(l, MERCURE_WIRE_REGISTER, hub, matcher, nonce);
 }
 
-void link_unregister(broker_link *l, mercure_str hub, const mercure_matcher *matcher)
+void link_unregister(broker_link *l, mercure_str hub, const mercure_matcher_key *matcher)
 {
     send_matcher(l, MERCURE_WIRE_UNREGISTER, hub, matcher, 0);
 }

@@ -33,8 +33,8 @@ bool link_work(broker_link *l);
 uint64_t link_due(const broker_link *l);
 
 /* Say that a matcher is wanted, or no longer. Without a link nothing is sent: see hub_register_all(). */
-void link_register(broker_link *l, mercure_str hub, const mercure_matcher *matcher, uint64_t nonce);
-void link_unregister(broker_link *l, mercure_str hub, const mercure_matcher *matcher);
+void link_register(broker_link *l, mercure_str hub, const mercure_matcher_key *matcher, uint64_t nonce);
+void link_unregister(broker_link *l, mercure_str hub, const mercure_matcher_key *matcher);
 
 /* Publish a record, from a handler's thread, and wait for brokerd's answer.
  *

@@ -25,6 +25,12 @@
 
 /* --- requests --- */
 
+static apr_status_t release_base(void *base)
+{
+    mercure_base_release(base);
+    return APR_SUCCESS;
+}
+
 static void describe(hub_request *q, request_rec *r, const dir_config *dir)
 {
     const server_config *server = config_of_server(r->server);
@@ -37,6 +43,19 @@ static void describe(hub_request *q, request_rec *r, const dir_config *dir)
     q->origin = canonical != NULL ? canonical : origin;
     q->url = apr_pstrcat(r->pool, q->origin, q->path, NULL);
     q->identifier = server->resource_identifier != NULL ? server->resource_identifier : q->url;
+}
+
+/* What is relative to the hub's URL needs it parsed. */
+static int parse_url(hub_request *q, bool *answered)
+{
+    mercure_error err;
+
+    *answered = mercure_base_make(q->r->pool, mercure_str_of(q->url), &q->base, &err) != MERCURE_OK;
+    if (*answered) {
+        return answer_refuse(q, HTTP_BAD_REQUEST, "the request's Host makes no URL");
+    }
+    apr_pool_cleanup_register(q->r->pool, q->base, release_base, apr_pool_cleanup_null);
+    return OK;
 }
 
 static bool is_public(const hub_request *q)
@@ -52,8 +71,14 @@ static bool is_public(const hub_request *q)
     return urls == NULL;
 }
 
-static int serve_hub(const hub_request *q)
+static int serve_hub(hub_request *q)
 {
+    bool answered;
+    int status = parse_url(q, &answered);
+
+    if (answered) {
+        return status;
+    }
     if (q->r->method_number == M_GET || strcmp(q->r->method, "QUERY") == 0) { /* GET is HEAD too */
         return hub_subscribe(q);
     }

@@ -17,7 +17,8 @@ static int check_grants(const hub_request *q, const hub_credentials *credentials
     size_t i;
 
     for (i = 0; i < update->topic_count; i++) {
-        if (!mercure_grants_may_publish(credentials->grants, update->topics[i])) {
+        mercure_topic topic = mercure_topic_of(q->r->pool, update->topics[i]);
+        if (!mercure_grants_may_publish(credentials->grants, &topic)) {
             *answered = true;
             return answer_challenge(q, HTTP_FORBIDDEN, "insufficient_scope",
                                     "the token does not grant publish on every topic of the update");
@@ -59,7 +60,6 @@ static int publish_update(const hub_request *q, mercure_update *update)
 
 static int read_update(const hub_request *q, mercure_update *update, bool *answered)
 {
-    mercure_url *url;
     mercure_form form;
     mercure_error err;
     int status = read_form_body(q, &form, answered);
@@ -68,10 +68,7 @@ static int read_update(const hub_request *q, mercure_update *update, bool *answe
         return status;
     }
     *answered = true;
-    if (mercure_url_parse(q->r->pool, q->url, strlen(q->url), NULL, &url, &err) != MERCURE_OK) {
-        return answer_refuse(q, HTTP_BAD_REQUEST, "the request's Host makes no URL");
-    }
-    switch (mercure_update_from_form(q->r->pool, &form, url, update, &err)) {
+    switch (mercure_update_from_form(q->r->pool, &form, mercure_base_url(q->base), update, &err)) {
     case MERCURE_OK:
         *answered = false;
         return OK;

@@ -16,6 +16,7 @@
 struct replay {
     streamer *streamer;
     pthread_t thread;
+    apr_pool_t *scratch;  /* the thread's, cleared after each use */
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t wake;
     replay_job *first, **end;
@@ -25,25 +26,35 @@ struct replay {
 
 typedef struct {
     replay_job *job;
+    apr_pool_t *scratch;
     replay_update **end;
     size_t bytes;
     size_t room;
     unsigned visits;
 } reading;
 
-static bool wanted(const joining *j, const mercure_record *record)
+static bool matches(const joining *j, mercure_topic *topics, size_t count)
 {
-    mercure_str topic;
-    size_t at = 0, i;
+    size_t i, k;
 
-    while (mercure_record_topic(record, &at, &topic)) {
-        for (i = 0; i < j->count; i++) {
-            if (mercure_matcher_matches(&j->matchers[i], topic)) {
-                return !record->is_private || mercure_grants_may_read(j->grants, record);
+    for (i = 0; i < count; i++) {
+        for (k = 0; k < j->count; k++) {
+            if (mercure_matcher_matches(&j->matchers[k], &topics[i])) {
+                return true;
             }
         }
     }
     return false;
+}
+
+static bool wanted(const joining *j, const mercure_record *record, apr_pool_t *scratch)
+{
+    mercure_topic *topics = mercure_record_topics(scratch, record);
+    bool answer = matches(j, topics, record->topic_count) &&
+                  (!record->is_private || mercure_grants_may_read(j->grants, topics, record->topic_count));
+
+    apr_pool_clear(scratch);
+    return answer;
 }
 
 /* Append an event to the job's buffer, which grows. */
@@ -75,7 +86,7 @@ static bool visit_for_stream(void *context, uint64_t sequence, const mercure_rec
 
     (void)sequence;
     (void)bytes;
-    if (wanted(r->job->joining, record) && !append_event(r, record->event)) {
+    if (wanted(r->job->joining, record, r->scratch) && !append_event(r, record->event)) {
         return false;
     }
     return r->bytes < EVENTS_BYTES && ++r->visits < VISITS;
@@ -104,7 +115,7 @@ static bool visit_for_feed(void *context, uint64_t sequence, const mercure_recor
 
 static void do_job(replay *r, replay_job *job)
 {
-    reading into = {job, &job->updates, 0, 0, 0};
+    reading into = {job, r->scratch, &job->updates, 0, 0, 0};
     mercure_str name = {job->hub_name, job->hub_name_len};
     mercure_history *history = streamer_history_begin(r->streamer, NULL);
 
@@ -174,7 +185,8 @@ replay *replay_start(streamer *st)
 {
     replay *r = calloc(1, sizeof(*r));
 
-    if (r == NULL) {
+    if (r == NULL || apr_pool_create_unmanaged_ex(&r->scratch, NULL, NULL) != APR_SUCCESS) {
+        free(r);
         return NULL;
     }
     r->streamer = st;
@@ -182,6 +194,7 @@ replay *replay_start(streamer *st)
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->wake, NULL);
     if (pthread_create(&r->thread, NULL, run, r) != 0) {
+        apr_pool_destroy(r->scratch);
         free(r);
         return NULL;
     }
@@ -203,6 +216,7 @@ void replay_stop(replay *r)
     }
     pthread_cond_destroy(&r->wake);
     pthread_mutex_destroy(&r->lock);
+    apr_pool_destroy(r->scratch);
     free(r);
 }
 

@@ -212,6 +212,7 @@ static bool make_parts(streamer *st, const char *history_dir)
     st->comment = buffer_create(strlen(MERCURE_SSE_COMMENT));
     if (st->epoll < 0 || st->wake < 0 || st->history_dir == NULL || st->comment == NULL ||
         apr_pool_create_unmanaged_ex(&st->pool, NULL, NULL) != APR_SUCCESS ||
+        apr_pool_create(&st->scratch, st->pool) != APR_SUCCESS ||
         epoll_ctl(st->epoll, EPOLL_CTL_ADD, st->wake, &event) != 0) {
         return false;
     }

@@ -31,10 +31,11 @@ typedef struct streamer {
     uint64_t now_ms;
     timer_wheel wheel;
     apr_pool_t *pool;
-    apr_hash_t *hubs; /* name -> hub */
-    uint64_t asked;   /* nonces given out: see hub.h */
-    hub *working;     /* a ring of hubs with updates on their way; NULL: none */
-    buffer *comment;  /* the heartbeat */
+    apr_pool_t *scratch; /* cleared after each use */
+    apr_hash_t *hubs;    /* name -> hub */
+    uint64_t asked;      /* nonces given out: see hub.h */
+    hub *working;        /* a ring of hubs with updates on their way; NULL: none */
+    buffer *comment;     /* the heartbeat */
     broker_link *link;
     replay *replay;
     counters *counters;

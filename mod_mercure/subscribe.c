@@ -51,8 +51,13 @@ static int read_parameters(subscription *sub, bool *answered)
             return status;
         }
     }
-    if (mercure_subscription_from_forms(r->pool, forms, count, &sub->asked, &err) != MERCURE_OK) {
-        *answered = true;
+    *answered = true;
+    switch (mercure_subscription_from_forms(r->pool, forms, count, sub->q->base, &sub->asked, &err)) {
+    case MERCURE_OK:
+        break;
+    case MERCURE_SYSTEM:
+        return answer_retry(sub->q, HTTP_SERVICE_UNAVAILABLE, 5, err.reason);
+    default:
         return answer_refuse(sub->q, HTTP_BAD_REQUEST, err.reason);
     }
     if (header != NULL) {

@@ -66,6 +66,10 @@ bool token_cache_digest(mercure_str token, const mercure_trust *trust, unsigned 
     }
     add_string(digest, token.data, token.len);
     add_string(digest, trust->audience, strlen(trust->audience));
+    if (trust->base != NULL) {
+        mercure_str base = mercure_base_text(trust->base);
+        add_string(digest, base.data, base.len);
+    }
     EVP_DigestUpdate(digest, &role, sizeof(role));
     for (i = 0; i < trust->issuer_count; i++) {
         const mercure_issuer *issuer = &trust->issuers[i];

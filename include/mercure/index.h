@@ -2,7 +2,8 @@
  *
  * One index belongs to one hub. The streamer keeps one whose members are streams, brokerd one whose members are
  * children of httpd. An *entry* is one distinct matcher; its *members* are those who hold it, however many.
- * Exact matchers are found by a hash of the topic, `*` is one entry of its own.
+ * Exact matchers are found by a hash of the topic, URL Patterns by literal text that they begin or end with
+ * (lib/anchors.h), each compiled once and asked once; `*` is one entry of its own.
  *
  * Not thread-safe: an index belongs to one thread.
  */
@@ -10,7 +11,6 @@
 #define MERCURE_INDEX_H
 
 #include "mercure/matcher.h"
-#include "mercure/update.h"
 
 typedef struct mercure_index mercure_index;
 typedef struct mercure_index_entry mercure_index_entry;
@@ -23,7 +23,7 @@ typedef struct {
 } mercure_index_member;
 
 struct mercure_index_entry {
-    mercure_matcher matcher; /* with a copy of the pattern, which lives as long as the entry */
+    mercure_matcher matcher; /* the entry's own: it lives as long as the entry */
     mercure_index_member **members;
     size_t count;
     size_t room;
@@ -31,12 +31,14 @@ struct mercure_index_entry {
     uint64_t since; /* the caller's, 0 at first */
 };
 
-/* Both return NULL or false only when there is no memory. */
+/* NULL only when there is no memory. */
 mercure_index *mercure_index_create(void);
-bool mercure_index_add(mercure_index *index, const mercure_matcher *matcher, mercure_index_member *member);
 
 /* Free the index. It must be empty. NULL is allowed. */
 void mercure_index_destroy(mercure_index *index);
+
+/* Put a member in. Of the matcher a copy is kept, if it is a new one. False only when there is no memory. */
+bool mercure_index_add(mercure_index *index, const mercure_matcher *matcher, mercure_index_member *member);
 
 /* Take a member out. When it was the entry's last one the entry is freed; look at `member->entry->count == 1` before
  * to know. O(1).
@@ -44,15 +46,15 @@ void mercure_index_destroy(mercure_index *index);
 void mercure_index_remove(mercure_index *index, mercure_index_member *member);
 
 /* The entry of just this matcher, or NULL. */
-mercure_index_entry *mercure_index_find(mercure_index *index, const mercure_matcher *matcher);
+mercure_index_entry *mercure_index_find(mercure_index *index, const mercure_matcher_key *key);
 
 /* Number of distinct matchers. */
 size_t mercure_index_size(const mercure_index *index);
 
-/* Call `visit` for each entry that matches one of the record's topics; an entry may be visited more than once. `visit`
- * must not change the index.
+/* Call `visit` for each entry that matches one of the topics; an entry may be visited more than once. `visit` must not
+ * change the index.
  */
-void mercure_index_match(mercure_index *index, const mercure_record *record,
+void mercure_index_match(mercure_index *index, mercure_topic *topics, size_t count,
                          void (*visit)(void *context, mercure_index_entry *entry), void *context);
 
 /* Call `visit` for every entry. `visit` must not change the index. */

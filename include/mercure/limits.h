@@ -10,5 +10,6 @@
 #define MERCURE_MAX_TOKEN         16384      /* bytes of a token */
 #define MERCURE_MAX_RECORD        (48 << 20) /* bytes of an encoded update: newlines in the data make it longer */
 #define MERCURE_MAX_HUB_NAME      255        /* bytes of a hub's name */
+#define MERCURE_MAX_BASE          2048       /* bytes of a hub's own URL */
 
 #endif

@@ -68,6 +68,7 @@ typedef struct {
     const mercure_issuer *issuers;
     size_t issuer_count;
     const char *audience; /* the hub's resource identifier */
+    mercure_base *base;   /* the hub's URL, which the URL Patterns of a token are relative to; NULL: there is none */
 } mercure_trust;
 
 /* Verify a token for a role and compile what it grants.

@@ -17,8 +17,7 @@
 #include "mercure/error.h"
 #include "mercure/form.h"
 #include "mercure/str.h"
-
-typedef struct mercure_url mercure_url; /* url.h */
+#include "mercure/topic.h"
 
 /* What a publication says. The strings are borrowed from the form. */
 typedef struct {
@@ -64,5 +63,8 @@ mercure_status mercure_record_parse(mercure_str bytes, mercure_record *record, m
 
 /* The next topic; `at` begins as 0. Returns false after the last one. */
 bool mercure_record_topic(const mercure_record *record, size_t *at, mercure_str *topic);
+
+/* All topics, ready to be asked about by matchers: record->topic_count of them, in `pool`, for one thread. */
+mercure_topic *mercure_record_topics(apr_pool_t *pool, const mercure_record *record);
 
 #endif

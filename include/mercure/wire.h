@@ -21,11 +21,11 @@
 #include "mercure/matcher.h"
 #include "mercure/str.h"
 
-#define MERCURE_WIRE_VERSION 1
+#define MERCURE_WIRE_VERSION 2
 #define MERCURE_PEER_ID      16
 
 /* A header or control message is never larger than this. */
-#define MERCURE_WIRE_MAX (MERCURE_MAX_VALUE + MERCURE_MAX_HUB_NAME + 64)
+#define MERCURE_WIRE_MAX (MERCURE_MAX_VALUE + MERCURE_MAX_BASE + MERCURE_MAX_HUB_NAME + 64)
 
 #define MERCURE_SOCKET_PUBLISH "publish.sock"
 #define MERCURE_SOCKET_DELIVER "deliver.sock"
@@ -79,7 +79,7 @@ typedef struct {
     mercure_wire_type type;
     mercure_peer_id peer;
     mercure_str hub;
-    mercure_matcher matcher;
+    mercure_matcher_key matcher;
     uint64_t number;
     uint64_t nonce;
     mercure_status status;

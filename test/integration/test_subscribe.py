@@ -48,6 +48,9 @@ def matcher(value, name="match"):
     "match=http://[unparsable",
     "match=%F0%9F%98%80",
     "match=a%20b+c%26",
+    "match_urlpattern=https://example.com/*",
+    "match_urlpattern=/books/:id&match=a",
+    "match_urlpattern=*",
 ])
 def test_queries_that_are_accepted(hub, query):
     assert status_of(hub, query) == 200
@@ -70,7 +73,12 @@ def test_queries_that_are_accepted(hub, query):
     "match=a&match%00=b",
     "match=a&match_uritemplate=b",
     "match=a&match_regexp=b",
-    "match_urlpattern=https://example.com/*",
+    "match_URLPattern=https://example.com/*",
+    "match=a&match_urlpattern=",
+    "match=a&match_urlpattern=/(",
+    "match=a&match_urlpattern=/:",
+    "match=a&match_urlpattern=/:a/:a",
+    "match=a&match_urlpattern=https://[",
     "match=a&match_%FF=b",
 ])
 def test_queries_that_are_400(hub, query):
@@ -78,7 +86,7 @@ def test_queries_that_are_400(hub, query):
     assert request(hub, "GET", f"{PATH}?{query}").body == "Bad Request\n"
 
 
-@pytest.mark.parametrize("name", ["match", "match_exact"])
+@pytest.mark.parametrize("name", ["match", "match_exact", "match_urlpattern"])
 @pytest.mark.parametrize("value", ["%00", "a%0A", "%0D%0A", "%09", "%7F", "%C2%80", "%C2%85", "%C2%9F", "%C2%AD", "%E2%80%8B",
                                    "%E2%80%8D", "%E2%80%AE", "%EF%BB%BF", "%F3%A0%80%81", "%FF", "%C3", "%C0%80",
                                    "%ED%A0%80"])

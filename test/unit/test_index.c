@@ -1,6 +1,7 @@
 /* test_index.c - the index finds what a plain loop over all matchers finds, and keeps its members straight. */
 #include "mercure/hash.h"
 #include "mercure/index.h"
+#include "mercure/update.h"
 
 #include <time.h>
 
@@ -12,7 +13,7 @@ static mercure_matcher matcher_of(const char *pattern)
 {
     mercure_matcher matcher;
 
-    assert_int_equal(mercure_matcher_make(S("exact"), mercure_str_of(pattern), &matcher, NULL), MERCURE_OK);
+    assert_int_equal(mercure_matcher_make(S("exact"), mercure_str_of(pattern), NULL, &matcher, NULL), MERCURE_OK);
     return matcher;
 }
 
@@ -23,6 +24,12 @@ static mercure_record record_of(const mercure_str *topics, size_t count)
 
     assert_int_equal(mercure_record_parse(mercure_update_encode(pool, &update), &record, NULL), MERCURE_OK);
     return record;
+}
+
+static void match(mercure_index *index, const mercure_record *record,
+                  void (*visit)(void *context, mercure_index_entry *entry), void *context)
+{
+    mercure_index_match(index, mercure_record_topics(pool, record), record->topic_count, visit, context);
 }
 
 /* A visitor that marks each entry's members, through their owner (an int to count in). */
@@ -48,7 +55,7 @@ static int visits(mercure_index *index, const char *topic)
     mercure_record record = record_of(&one, 1);
     int count = 0;
 
-    mercure_index_match(index, &record, count_visits, &count);
+    match(index, &record, count_visits, &count);
     return count;
 }
 
@@ -62,8 +69,8 @@ static void an_empty_index_matches_nothing(void **state)
     assert_non_null(index);
     assert_int_equal(mercure_index_size(index), 0);
     assert_int_equal(visits(index, "a"), 0);
-    assert_null(mercure_index_find(index, &a));
-    assert_null(mercure_index_find(index, &all));
+    assert_null(mercure_index_find(index, &a.key));
+    assert_null(mercure_index_find(index, &all.key));
     mercure_index_each(index, count_visits, &count);
     assert_int_equal(count, 0);
     mercure_index_destroy(index);
@@ -85,11 +92,11 @@ static void an_exact_matcher_and_a_star_are_found(void **state)
     assert_int_equal(visits(index, "a"), 2);
     assert_int_equal(visits(index, "other"), 1);
     assert_int_equal(mercure_index_size(index), 2);
-    assert_ptr_equal(mercure_index_find(index, &a), first.entry);
-    assert_ptr_equal(mercure_index_find(index, &all), second.entry);
+    assert_ptr_equal(mercure_index_find(index, &a.key), first.entry);
+    assert_ptr_equal(mercure_index_find(index, &all.key), second.entry);
     mercure_index_remove(index, &second);
     assert_int_equal(visits(index, "other"), 0);
-    assert_null(mercure_index_find(index, &all));
+    assert_null(mercure_index_find(index, &all.key));
     mercure_index_remove(index, &first);
     assert_int_equal(mercure_index_size(index), 0);
     assert_int_equal(visits(index, "a"), 0);
@@ -127,16 +134,16 @@ static void the_pattern_is_copied(void **state)
 {
     mercure_index *index = mercure_index_create();
     char *text = unit_exact(S("topic"));
-    mercure_matcher borrowed = {MERCURE_MATCH_EXACT, {text, 5}}, same = matcher_of("topic");
+    mercure_matcher borrowed = {.key = {MERCURE_MATCH_EXACT, {text, 5}, S("")}}, same = matcher_of("topic");
     mercure_index_member member = {NULL, 0, NULL};
 
     (void)state;
     assert_true(mercure_index_add(index, &borrowed, &member));
     memset(text, '#', 5);
     free(text);
-    assert_ptr_equal(mercure_index_find(index, &same), member.entry);
-    assert_str(member.entry->matcher.pattern, "topic");
-    assert_int_equal(member.entry->matcher.kind, MERCURE_MATCH_EXACT);
+    assert_ptr_equal(mercure_index_find(index, &same.key), member.entry);
+    assert_str(member.entry->matcher.key.pattern, "topic");
+    assert_int_equal(member.entry->matcher.key.kind, MERCURE_MATCH_EXACT);
     assert_int_equal(visits(index, "topic"), 1);
     mercure_index_remove(index, &member);
     mercure_index_destroy(index);
@@ -181,7 +188,7 @@ static void a_repeated_topic_is_found_at_least_once(void **state)
 
     (void)state;
     assert_true(mercure_index_add(index, &b, &member));
-    mercure_index_match(index, &record, count_visits, &count);
+    match(index, &record, count_visits, &count);
     assert_in_range(count, 1, 2);
     mercure_index_remove(index, &member);
     mercure_index_destroy(index);
@@ -197,7 +204,7 @@ static void topics_that_share_a_prefix_or_hold_nul_are_kept_apart(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT(patterns); i++) {
-        mercure_matcher matcher = {MERCURE_MATCH_EXACT, patterns[i]};
+        mercure_matcher matcher = {.key = {MERCURE_MATCH_EXACT, patterns[i], S("")}};
         members[i] = (mercure_index_member){NULL, 0, &seen[i]};
         assert_true(mercure_index_add(index, &matcher, &members[i]));
     }
@@ -205,7 +212,7 @@ static void topics_that_share_a_prefix_or_hold_nul_are_kept_apart(void **state)
     for (size_t i = 0; i < COUNT(patterns); i++) {
         mercure_record record = record_of(&patterns[i], 1);
         memset(seen, 0, sizeof(seen));
-        mercure_index_match(index, &record, count_members, NULL);
+        match(index, &record, count_members, NULL);
         for (size_t j = 0; j < COUNT(patterns); j++) {
             assert_int_equal(seen[j], i == j ? 1 : 0);
         }
@@ -216,21 +223,93 @@ static void topics_that_share_a_prefix_or_hold_nul_are_kept_apart(void **state)
     mercure_index_destroy(index);
 }
 
-static const char *random_pattern(uint64_t *seed, bool star)
+static mercure_base *base_of(const char *url)
 {
-    static const char *const patterns[] = {"*",   "a",           "b",           "ab", "ba", "aa",
-                                           "abc", "https://x/1", "https://x/2", "A",  "z"};
+    mercure_base *base;
 
-    return patterns[star ? unit_draw(seed, COUNT(patterns)) : 1 + unit_draw(seed, COUNT(patterns) - 1)];
+    assert_int_equal(mercure_base_make(pool, mercure_str_of(url), &base, NULL), MERCURE_OK);
+    return base;
+}
+
+static const char *random_topic(uint64_t *seed)
+{
+    static const char *const topics[] = {
+        "a",
+        "b",
+        "aa",
+        "abc",
+        "/a",
+        "/a/b",
+        "/b/b",
+        "books/1",
+        "/books/1?x=1",
+        "https:a",
+        "https://x/1",
+        "https://x/1/2",
+        "https://x/1/2/3",
+        "https://y/1#f",
+        "https://x.example/a/b",
+        "https://one.example/a/b",
+        "HTTPS://ONE.example/a/../b/b",
+        "http://one.example/a",
+        "urn:isbn:1",
+        "urn:isbn:2",
+        "mailto:a@b",
+        "https://[bad",
+        "//one.example/a/b",
+        "?x=1",
+    };
+
+    return topics[unit_draw(seed, COUNT(topics))];
+}
+
+/* A random matcher; its strings are static. Bases: the first, the second or none. */
+static mercure_matcher random_matcher(uint64_t *seed, mercure_base *const bases[3])
+{
+    static const char *const patterns[] = {
+        "/a",
+        "/a/:b",
+        "/:a/b",
+        "/:a/:b",
+        "/*",
+        "books/:id",
+        "/books/:id\\?*",
+        "https://x/:one",
+        "https://x/:one/:two",
+        "https://x/:one+",
+        "https://x/1{/:two}?",
+        "https://*.example/a/b",
+        "*://one.example/*",
+        "http{s}?://one.example/*",
+        "https://:host/a/b",
+        "urn\\:isbn\\:*",
+        "urn:isbn\\:(\\d)",
+        "*:*",
+        "*://*/*",
+        "https://y/1#*",
+        "https://*/(\\d+)/*",
+    };
+    mercure_base *base = bases[unit_draw(seed, 3)];
+    mercure_matcher matcher;
+
+    if (unit_draw(seed, 3) == 0) {
+        return matcher_of(unit_draw(seed, 8) == 0 ? "*" : random_topic(seed));
+    }
+    while (mercure_matcher_make(S("urlpattern"), mercure_str_of(patterns[unit_draw(seed, COUNT(patterns))]), base,
+                                &matcher, NULL) != MERCURE_OK) {
+        base = bases[0]; /* a relative one wants a base */
+    }
+    return matcher;
 }
 
 static void the_index_finds_what_a_loop_over_all_matchers_finds(void **state)
 {
-    enum { MEMBERS = 40 };
+    enum { MEMBERS = 60 };
     mercure_index *index = mercure_index_create();
     mercure_index_member members[MEMBERS];
     mercure_matcher matchers[MEMBERS];
-    int seen[MEMBERS];
+    mercure_base *bases[3] = {base_of("https://one.example/hub"), base_of("http://two.example:8080/x/hub"), NULL};
+    int seen[MEMBERS], found = 0;
     uint64_t seed = 7;
 
     (void)state;
@@ -240,11 +319,13 @@ static void the_index_finds_what_a_loop_over_all_matchers_finds(void **state)
     for (int round = 0; round < 20000; round++) {
         size_t one = unit_draw(&seed, MEMBERS);
         if (members[one].entry == NULL) {
-            matchers[one] = matcher_of(random_pattern(&seed, true));
+            matchers[one] = random_matcher(&seed, bases);
             assert_true(mercure_index_add(index, &matchers[one], &members[one]));
-            assert_true(mercure_str_equal(members[one].entry->matcher.pattern, matchers[one].pattern));
+            assert_same(members[one].entry->matcher.key.pattern, matchers[one].key.pattern);
+            assert_ptr_equal(mercure_index_find(index, &matchers[one].key), members[one].entry);
         } else {
             mercure_index_remove(index, &members[one]);
+            mercure_matcher_release(&matchers[one]);
             assert_null(members[one].entry);
         }
         if (round % 4 != 0) {
@@ -253,17 +334,22 @@ static void the_index_finds_what_a_loop_over_all_matchers_finds(void **state)
         mercure_str topics[4];
         size_t count = 1 + unit_draw(&seed, 4), distinct = 0;
         for (size_t i = 0; i < count; i++) {
-            topics[i] = mercure_str_of(random_pattern(&seed, false));
+            topics[i] = mercure_str_of(random_topic(&seed));
         }
         mercure_record record = record_of(topics, count);
         memset(seen, 0, sizeof(seen));
-        mercure_index_match(index, &record, count_members, NULL);
+        match(index, &record, count_members, NULL);
         for (size_t i = 0; i < MEMBERS; i++) {
             bool wanted = false, first_of_its_kind = members[i].entry != NULL;
             for (size_t j = 0; j < count && members[i].entry != NULL; j++) {
-                wanted = wanted || mercure_matcher_matches(&matchers[i], topics[j]);
+                mercure_topic topic = mercure_topic_of(pool, topics[j]);
+                wanted = wanted || mercure_matcher_matches(&matchers[i], &topic);
             }
-            assert_int_equal(seen[i] > 0, wanted);
+            if ((seen[i] > 0) != wanted) {
+                fail_msg("%.*s: the index says %d", (int)matchers[i].key.pattern.len, matchers[i].key.pattern.data,
+                         seen[i]);
+            }
+            found += wanted && matchers[i].key.kind == MERCURE_MATCH_URLPATTERN;
             for (size_t j = 0; j < i && first_of_its_kind; j++) {
                 first_of_its_kind = members[j].entry != members[i].entry;
             }
@@ -275,13 +361,88 @@ static void the_index_finds_what_a_loop_over_all_matchers_finds(void **state)
         for (size_t i = 0; i < MEMBERS; i++) {
             assert_int_equal(seen[i], members[i].entry != NULL ? 1 : 0);
         }
-        apr_pool_clear(pool);
     }
+    assert_true(found > 1000);
     for (size_t i = 0; i < MEMBERS; i++) {
+        if (members[i].entry != NULL) {
+            mercure_index_remove(index, &members[i]);
+            mercure_matcher_release(&matchers[i]);
+        }
+    }
+    assert_int_equal(mercure_index_size(index), 0);
+    mercure_index_destroy(index);
+    mercure_base_release(bases[0]);
+    mercure_base_release(bases[1]);
+    apr_pool_clear(pool);
+}
+
+static mercure_matcher pattern_of(const char *text, mercure_base *base)
+{
+    mercure_matcher matcher;
+    mercure_error err;
+
+    if (mercure_matcher_make(S("urlpattern"), mercure_str_of(text), base, &matcher, &err) != MERCURE_OK) {
+        fail_msg("%s: %s", text, err.reason);
+    }
+    return matcher;
+}
+
+static void a_thousand_members_with_the_same_pattern_are_one_entry(void **state)
+{
+    enum { MEMBERS = 1000 };
+    mercure_index *index = mercure_index_create();
+    mercure_index_member *members = calloc(MEMBERS, sizeof(*members));
+
+    (void)state;
+    for (int i = 0; i < MEMBERS; i++) {
+        mercure_base *base = base_of("https://example.com/hub"); /* each request has its own */
+        mercure_matcher matcher = pattern_of("/books/:id", base);
+        assert_true(mercure_index_add(index, &matcher, &members[i]));
+        mercure_matcher_release(&matcher);
+        mercure_base_release(base);
+    }
+    assert_int_equal(mercure_index_size(index), 1);
+    assert_int_equal(members[0].entry->count, MEMBERS);
+    assert_int_equal(visits(index, "/books/1"), 1);
+    assert_int_equal(visits(index, "https://example.com/books/1"), 1);
+    assert_int_equal(visits(index, "https://example.org/books/1"), 0);
+    for (int i = 0; i < MEMBERS; i++) {
         mercure_index_remove(index, &members[i]);
     }
     assert_int_equal(mercure_index_size(index), 0);
     mercure_index_destroy(index);
+    free(members);
+}
+
+static void a_relative_topic_is_relative_to_each_subscribers_base(void **state)
+{
+    mercure_index *index = mercure_index_create();
+    mercure_base *one = base_of("https://one.example/hub"), *two = base_of("https://two.example/hub");
+    mercure_matcher first = pattern_of("/a/*", one), second = pattern_of("/a/*", two);
+    mercure_matcher absolute = pattern_of("https://two.example/a/*", one),
+                    none = pattern_of("https://two.example/a/*", NULL);
+    mercure_index_member members[4] = {{NULL, 0, NULL}};
+
+    (void)state;
+    assert_true(mercure_index_add(index, &first, &members[0]));
+    assert_true(mercure_index_add(index, &second, &members[1]));
+    assert_true(mercure_index_add(index, &absolute, &members[2]));
+    assert_true(mercure_index_add(index, &none, &members[3]));
+    assert_int_equal(mercure_index_size(index), 4);
+    assert_int_equal(visits(index, "/a/1"), 2); /* each in its own world */
+    assert_int_equal(visits(index, "https://one.example/a/1"), 1);
+    assert_int_equal(visits(index, "https://two.example/a/1"), 3);
+    assert_int_equal(visits(index, "//two.example/a/1"), 2);
+    for (size_t i = 0; i < 4; i++) {
+        mercure_index_remove(index, &members[i]);
+    }
+    mercure_index_destroy(index);
+    mercure_matcher_release(&first);
+    mercure_matcher_release(&second);
+    mercure_matcher_release(&absolute);
+    mercure_matcher_release(&none);
+    mercure_base_release(one);
+    mercure_base_release(two);
 }
 
 static void a_hundred_thousand_matchers_are_found_without_asking_each(void **state)
@@ -304,7 +465,7 @@ static void a_hundred_thousand_matchers_are_found_without_asking_each(void **sta
     for (int i = 0; i < MATCHERS; i++) {
         mercure_str one = {topic, (size_t)snprintf(topic, sizeof(topic), "https://example.com/books/%d", i)};
         mercure_record record = record_of(&one, 1);
-        mercure_index_match(index, &record, count_members, NULL);
+        match(index, &record, count_members, NULL);
         apr_pool_clear(pool);
     }
     /* Asking each takes 10^10 comparisons: minutes. */
@@ -350,7 +511,7 @@ static void one_matcher_may_have_a_hundred_thousand_members(void **state)
         }
     }
     assert_true((double)(clock() - start) / CLOCKS_PER_SEC < 2); /* O(1) each */
-    mercure_index_match(index, &record, count_members, NULL);
+    match(index, &record, count_members, NULL);
     for (int i = 0; i < MEMBERS; i++) {
         assert_int_equal(seen[i], i % 3 == 0 ? 1 : 0);
     }
@@ -412,6 +573,8 @@ int main(void)
         cmocka_unit_test(a_repeated_topic_is_found_at_least_once),
         cmocka_unit_test(topics_that_share_a_prefix_or_hold_nul_are_kept_apart),
         cmocka_unit_test(the_index_finds_what_a_loop_over_all_matchers_finds),
+        cmocka_unit_test(a_thousand_members_with_the_same_pattern_are_one_entry),
+        cmocka_unit_test(a_relative_topic_is_relative_to_each_subscribers_base),
         cmocka_unit_test(a_hundred_thousand_matchers_are_found_without_asking_each),
         cmocka_unit_test(one_matcher_may_have_a_hundred_thousand_members),
         cmocka_unit_test(the_hash_depends_on_every_byte_and_on_the_length),

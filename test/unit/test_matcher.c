@@ -5,6 +5,7 @@
 
 static apr_pool_t *pool;
 static mercure_error err;
+static mercure_base *base; /* of requests */
 
 /* Read a request, which stays in memory until the next one. */
 static mercure_status subscribe(const char *query, mercure_subscription *subscription)
@@ -16,7 +17,7 @@ static mercure_status subscribe(const char *query, mercure_subscription *subscri
     text = unit_exact(mercure_str_of(query));
     err.reason[0] = '\0';
     mercure_form_begin(&form, text, strlen(query));
-    mercure_status status = mercure_subscription_from_forms(pool, &form, 1, subscription, &err);
+    mercure_status status = mercure_subscription_from_forms(pool, &form, 1, base, subscription, &err);
     if (status != MERCURE_OK) {
         assert_string_not_equal(err.reason, "");
         free(text);
@@ -40,22 +41,29 @@ static void assert_refused(const char *query)
     }
 }
 
+static bool matches(const mercure_matcher *matcher, mercure_str text)
+{
+    mercure_topic topic = mercure_topic_of(pool, text);
+
+    return mercure_matcher_matches(matcher, &topic);
+}
+
 static void an_exact_matcher_compares_bytes(void **state)
 {
     mercure_matcher matcher;
 
     (void)state;
-    assert_int_equal(mercure_matcher_make(S("exact"), S("https://a.example/%41?x"), &matcher, NULL), MERCURE_OK);
-    assert_int_equal(matcher.kind, MERCURE_MATCH_EXACT);
-    assert_str(matcher.pattern, "https://a.example/%41?x");
-    assert_true(mercure_matcher_matches(&matcher, S("https://a.example/%41?x")));
-    assert_false(mercure_matcher_matches(&matcher, S("https://a.example/A?x")));
-    assert_false(mercure_matcher_matches(&matcher, S("HTTPS://a.example/%41?x")));
-    assert_false(mercure_matcher_matches(&matcher, S("https://a.example/%41?")));
-    assert_false(mercure_matcher_matches(&matcher, S("https://a.example/%41?xy")));
-    assert_false(mercure_matcher_matches(&matcher, S("https://a.example/%41?y")));
-    assert_false(mercure_matcher_matches(&matcher, S("")));
-    assert_false(mercure_matcher_matches(&matcher, S("*")));
+    assert_int_equal(mercure_matcher_make(S("exact"), S("https://a.example/%41?x"), NULL, &matcher, NULL), MERCURE_OK);
+    assert_int_equal(matcher.key.kind, MERCURE_MATCH_EXACT);
+    assert_str(matcher.key.pattern, "https://a.example/%41?x");
+    assert_true(matches(&matcher, S("https://a.example/%41?x")));
+    assert_false(matches(&matcher, S("https://a.example/A?x")));
+    assert_false(matches(&matcher, S("HTTPS://a.example/%41?x")));
+    assert_false(matches(&matcher, S("https://a.example/%41?")));
+    assert_false(matches(&matcher, S("https://a.example/%41?xy")));
+    assert_false(matches(&matcher, S("https://a.example/%41?y")));
+    assert_false(matches(&matcher, S("")));
+    assert_false(matches(&matcher, S("*")));
 }
 
 static void unicode_is_not_normalised(void **state)
@@ -63,10 +71,10 @@ static void unicode_is_not_normalised(void **state)
     mercure_matcher matcher;
 
     (void)state;
-    assert_int_equal(mercure_matcher_make(S("exact"), S("\xC3\xA9"), &matcher, NULL), MERCURE_OK);
-    assert_true(mercure_matcher_matches(&matcher, S("\xC3\xA9")));
-    assert_false(mercure_matcher_matches(&matcher, S("e\xCC\x81")));
-    assert_false(mercure_matcher_matches(&matcher, S("\xC3\x89")));
+    assert_int_equal(mercure_matcher_make(S("exact"), S("\xC3\xA9"), NULL, &matcher, NULL), MERCURE_OK);
+    assert_true(matches(&matcher, S("\xC3\xA9")));
+    assert_false(matches(&matcher, S("e\xCC\x81")));
+    assert_false(matches(&matcher, S("\xC3\x89")));
 }
 
 static void a_star_matches_every_topic(void **state)
@@ -74,15 +82,15 @@ static void a_star_matches_every_topic(void **state)
     mercure_matcher matcher;
 
     (void)state;
-    assert_int_equal(mercure_matcher_make(S("exact"), S("*"), &matcher, NULL), MERCURE_OK);
-    assert_int_equal(matcher.kind, MERCURE_MATCH_ALL);
-    assert_true(mercure_matcher_matches(&matcher, S("a")));
-    assert_true(mercure_matcher_matches(&matcher, S("https://a.example/")));
-    assert_int_equal(mercure_matcher_make(S("exact"), S("a*"), &matcher, NULL), MERCURE_OK);
-    assert_int_equal(matcher.kind, MERCURE_MATCH_EXACT);
-    assert_false(mercure_matcher_matches(&matcher, S("ab")));
-    assert_int_equal(mercure_matcher_make(S("exact"), S("**"), &matcher, NULL), MERCURE_OK);
-    assert_int_equal(matcher.kind, MERCURE_MATCH_EXACT);
+    assert_int_equal(mercure_matcher_make(S("exact"), S("*"), NULL, &matcher, NULL), MERCURE_OK);
+    assert_int_equal(matcher.key.kind, MERCURE_MATCH_ALL);
+    assert_true(matches(&matcher, S("a")));
+    assert_true(matches(&matcher, S("https://a.example/")));
+    assert_int_equal(mercure_matcher_make(S("exact"), S("a*"), NULL, &matcher, NULL), MERCURE_OK);
+    assert_int_equal(matcher.key.kind, MERCURE_MATCH_EXACT);
+    assert_false(matches(&matcher, S("ab")));
+    assert_int_equal(mercure_matcher_make(S("exact"), S("**"), NULL, &matcher, NULL), MERCURE_OK);
+    assert_int_equal(matcher.key.kind, MERCURE_MATCH_EXACT);
 }
 
 static void a_matcher_keeps_the_rules_of_a_value(void **state)
@@ -92,13 +100,13 @@ static void a_matcher_keeps_the_rules_of_a_value(void **state)
 
     (void)state;
     memset(text, 'x', sizeof(text));
-    assert_int_equal(mercure_matcher_make(S("exact"), (mercure_str){text, 4096}, &matcher, NULL), MERCURE_OK);
-    assert_int_equal(mercure_matcher_make(S("exact"), (mercure_str){text, 4097}, &matcher, &err), MERCURE_LIMIT);
-    assert_int_equal(mercure_matcher_make(S("exact"), S(""), &matcher, &err), MERCURE_INVALID);
-    assert_int_equal(mercure_matcher_make(S("exact"), S("a\nb"), &matcher, &err), MERCURE_INVALID);
-    assert_int_equal(mercure_matcher_make(S("exact"), S("a\xC2\x85"), &matcher, &err), MERCURE_INVALID);
-    assert_int_equal(mercure_matcher_make(S("exact"), S("a\xE2\x80\x8B"), &matcher, &err), MERCURE_INVALID);
-    assert_int_equal(mercure_matcher_make(S("exact"), S("a\xC3"), &matcher, &err), MERCURE_INVALID);
+    assert_int_equal(mercure_matcher_make(S("exact"), (mercure_str){text, 4096}, NULL, &matcher, NULL), MERCURE_OK);
+    assert_int_equal(mercure_matcher_make(S("exact"), (mercure_str){text, 4097}, NULL, &matcher, &err), MERCURE_LIMIT);
+    assert_int_equal(mercure_matcher_make(S("exact"), S(""), NULL, &matcher, &err), MERCURE_INVALID);
+    assert_int_equal(mercure_matcher_make(S("exact"), S("a\nb"), NULL, &matcher, &err), MERCURE_INVALID);
+    assert_int_equal(mercure_matcher_make(S("exact"), S("a\xC2\x85"), NULL, &matcher, &err), MERCURE_INVALID);
+    assert_int_equal(mercure_matcher_make(S("exact"), S("a\xE2\x80\x8B"), NULL, &matcher, &err), MERCURE_INVALID);
+    assert_int_equal(mercure_matcher_make(S("exact"), S("a\xC3"), NULL, &matcher, &err), MERCURE_INVALID);
 }
 
 static void an_unknown_type_is_refused_even_for_a_star(void **state)
@@ -106,12 +114,128 @@ static void an_unknown_type_is_refused_even_for_a_star(void **state)
     mercure_matcher matcher;
 
     (void)state;
-    assert_int_equal(mercure_matcher_make(S("regex"), S("a"), &matcher, &err), MERCURE_INVALID);
-    assert_int_equal(mercure_matcher_make(S("regex"), S("*"), &matcher, &err), MERCURE_INVALID);
-    assert_int_equal(mercure_matcher_make(S("EXACT"), S("a"), &matcher, &err), MERCURE_INVALID);
-    assert_int_equal(mercure_matcher_make(S("exactly"), S("a"), &matcher, &err), MERCURE_INVALID);
-    assert_int_equal(mercure_matcher_make(S("exac"), S("a"), &matcher, &err), MERCURE_INVALID);
-    assert_int_equal(mercure_matcher_make(S(""), S("a"), &matcher, &err), MERCURE_INVALID);
+    assert_int_equal(mercure_matcher_make(S("regex"), S("a"), NULL, &matcher, &err), MERCURE_INVALID);
+    assert_int_equal(mercure_matcher_make(S("regex"), S("*"), NULL, &matcher, &err), MERCURE_INVALID);
+    assert_int_equal(mercure_matcher_make(S("EXACT"), S("a"), NULL, &matcher, &err), MERCURE_INVALID);
+    assert_int_equal(mercure_matcher_make(S("exactly"), S("a"), NULL, &matcher, &err), MERCURE_INVALID);
+    assert_int_equal(mercure_matcher_make(S("exac"), S("a"), NULL, &matcher, &err), MERCURE_INVALID);
+    assert_int_equal(mercure_matcher_make(S(""), S("a"), NULL, &matcher, &err), MERCURE_INVALID);
+}
+
+/* What a URL Pattern matches through the hub's URL, https://hub.example/x/hub. The standard's own rules are tested in
+ * test_urlpattern.c.
+ */
+static const struct {
+    const char *pattern, *topic;
+    bool matches;
+} patterns[] = {
+    {"https://a.example/books/:id", "https://a.example/books/1", true},
+    {"https://a.example/books/:id", "HTTPS://A.example:443/books/./1", true}, /* as a URL, not as bytes */
+    {"https://a.example/books/:id", "https://a.example/books/1/2", false},
+    {"https://a.example/books/:id", "https://a.example/books/", false},
+    {"https://a.example/books/:id", "http://a.example/books/1", false},
+    {"https://a.example/books/:id", "https://a.example/books/1?q", true}, /* search and hash: anything */
+    {"https://a.example/books/*", "https://a.example/books/1/2", true},
+    {"https://*.example/:page", "https://b.example/1", true},
+    {"https://a.example/caf\xC3\xA9/*", "https://a.example/caf%C3%A9/1", true},
+    {"https://a.example/caf\xC3\xA9/*", "https://a.example/caf\xC3\xA9/1", true},
+    {"/books/:id", "https://hub.example/books/1", true}, /* relative to the hub's URL */
+    {"/books/:id", "/books/1", true},
+    {"/books/:id", "//hub.example/books/1", true},
+    {"/books/:id", "https://a.example/books/1", false},
+    {"/books/:id", "books/1", false}, /* that is /x/books/1 */
+    {"books/:id", "books/1", true},
+    {"books/:id", "/x/books/1", true},
+    {"https://hub.example/books/:id", "/books/1", true},
+    {"urn\\:isbn\\:*", "urn:isbn:1", true}, /* unescaped, :isbn is a name */
+    {"urn\\:isbn\\:*", "URN:isbn:1", true},
+    {"urn\\:isbn\\:*", "urn:issn:1", false},
+    {"https://a.example/(\\d+)", "https://a.example/12", true},
+    {"https://a.example/(\\d+)", "https://a.example/12a", false},
+    {"https://a.example/*", "https://[", false}, /* no URL: no pattern matches */
+    {"*://*/*", "https://[", false},
+};
+
+static void a_url_pattern_sees_a_topic_as_a_url(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(patterns); i++) {
+        mercure_matcher matcher;
+        if (mercure_matcher_make(S("urlpattern"), mercure_str_of(patterns[i].pattern), base, &matcher, &err) !=
+            MERCURE_OK) {
+            fail_msg("%s: %s", patterns[i].pattern, err.reason);
+        }
+        assert_int_equal(matcher.key.kind, MERCURE_MATCH_URLPATTERN);
+        assert_str(matcher.key.base, "https://hub.example/x/hub");
+        if (matches(&matcher, mercure_str_of(patterns[i].topic)) != patterns[i].matches) {
+            fail_msg("%s %s %s", patterns[i].pattern, patterns[i].matches ? "does not match" : "matches",
+                     patterns[i].topic);
+        }
+        mercure_matcher_release(&matcher);
+    }
+}
+
+static void a_matcher_made_of_its_key_is_the_same(void **state)
+{
+    static const char *const types[] = {"exact", "exact", "urlpattern", "urlpattern"};
+    static const char *const values[] = {"*", "/a/1", "/a/*", "https://hub.example/a/*"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(types); i++) {
+        mercure_matcher first, second;
+        assert_int_equal(mercure_matcher_make(mercure_str_of(types[i]), mercure_str_of(values[i]), base, &first, &err),
+                         0);
+        assert_int_equal(mercure_matcher_of_key(pool, &first.key, &second, &err), MERCURE_OK);
+        mercure_matcher_release(&first); /* whose base is held by the second one */
+        assert_int_equal(second.key.kind, first.key.kind);
+        assert_same(second.key.pattern, mercure_str_of(values[i]));
+        assert_true(matches(&second, S("/a/1")));
+        assert_int_equal(matches(&second, S("/b/1")), i == 0);
+        mercure_matcher_release(&second);
+    }
+}
+
+static void a_key_of_a_malformed_pattern_or_base_makes_no_matcher(void **state)
+{
+    mercure_matcher_key pattern = {MERCURE_MATCH_URLPATTERN, S("https://[:"), S("https://hub.example/")},
+                        no_base = {MERCURE_MATCH_URLPATTERN, S("/a"), S("")},
+                        bad_base = {MERCURE_MATCH_URLPATTERN, S("https://a.example/"), S("no url")};
+    mercure_matcher matcher;
+
+    (void)state;
+    assert_int_equal(mercure_matcher_of_key(pool, &pattern, &matcher, &err), MERCURE_INVALID);
+    assert_int_equal(mercure_matcher_of_key(pool, &no_base, &matcher, &err), MERCURE_INVALID);
+    assert_int_equal(mercure_matcher_of_key(pool, &bad_base, &matcher, &err), MERCURE_INVALID);
+}
+
+static void match_urlpattern_makes_url_patterns_among_the_others(void **state)
+{
+    mercure_subscription subscription;
+
+    (void)state;
+    assert_int_equal(subscribe("match_urlpattern=%2Fa%2F%3Aid&match=%2Fa%2F%3Aid&match_urlpattern=%2Fa%2F%3Aid"
+                               "&match_urlpattern=*",
+                               &subscription),
+                     MERCURE_OK);
+    assert_int_equal(subscription.matchers->nelts, 3); /* the same pattern once; as an exact matcher it is another */
+    assert_int_equal(matcher_of(&subscription, 0)->key.kind, MERCURE_MATCH_URLPATTERN);
+    assert_str(matcher_of(&subscription, 0)->key.pattern, "/a/:id");
+    assert_int_equal(matcher_of(&subscription, 1)->key.kind, MERCURE_MATCH_EXACT);
+    assert_int_equal(matcher_of(&subscription, 2)->key.kind, MERCURE_MATCH_ALL);
+}
+
+static void a_malformed_url_pattern_is_refused(void **state)
+{
+    (void)state;
+    assert_refused("match_urlpattern=");
+    assert_refused("match_urlpattern=%2F%28");         /* "/(" */
+    assert_refused("match_urlpattern=%2F%3A");         /* "/:" */
+    assert_refused("match_urlpattern=%2F%3Aa%2F%3Aa"); /* "/:a/:a" */
+    assert_refused("match_urlpattern=%2F%7Ba");        /* "/{a" */
+    assert_refused("match_urlpattern=%2F%28%5B%29");   /* "/([)" */
+    assert_refused("match=a&match_urlpattern=https%3A%2F%2F%5B");
+    assert_refused("match_urlpattern=%2Fa%0A");
+    assert_refused("match_urlpattern=%2Fa%FF");
 }
 
 static void match_and_match_exact_make_exact_matchers_in_order(void **state)
@@ -121,10 +245,10 @@ static void match_and_match_exact_make_exact_matchers_in_order(void **state)
     (void)state;
     assert_int_equal(subscribe("match=a+b&match_exact=%2A%2a&x=y&match=%C3%A9", &subscription), MERCURE_OK);
     assert_int_equal(subscription.matchers->nelts, 3);
-    assert_int_equal(matcher_of(&subscription, 0)->kind, MERCURE_MATCH_EXACT);
-    assert_str(matcher_of(&subscription, 0)->pattern, "a b");
-    assert_str(matcher_of(&subscription, 1)->pattern, "**");
-    assert_str(matcher_of(&subscription, 2)->pattern, "\xC3\xA9");
+    assert_int_equal(matcher_of(&subscription, 0)->key.kind, MERCURE_MATCH_EXACT);
+    assert_str(matcher_of(&subscription, 0)->key.pattern, "a b");
+    assert_str(matcher_of(&subscription, 1)->key.pattern, "**");
+    assert_str(matcher_of(&subscription, 2)->key.pattern, "\xC3\xA9");
 }
 
 static void a_star_may_be_asked_for_in_both_ways(void **state)
@@ -133,9 +257,9 @@ static void a_star_may_be_asked_for_in_both_ways(void **state)
 
     (void)state;
     assert_int_equal(subscribe("match=*", &subscription), MERCURE_OK);
-    assert_int_equal(matcher_of(&subscription, 0)->kind, MERCURE_MATCH_ALL);
+    assert_int_equal(matcher_of(&subscription, 0)->key.kind, MERCURE_MATCH_ALL);
     assert_int_equal(subscribe("match_exact=%2A", &subscription), MERCURE_OK);
-    assert_int_equal(matcher_of(&subscription, 0)->kind, MERCURE_MATCH_ALL);
+    assert_int_equal(matcher_of(&subscription, 0)->key.kind, MERCURE_MATCH_ALL);
 }
 
 static void the_same_matcher_twice_is_one(void **state)
@@ -145,8 +269,8 @@ static void the_same_matcher_twice_is_one(void **state)
     (void)state;
     assert_int_equal(subscribe("match=a&match_exact=a&match=b&match=a", &subscription), MERCURE_OK);
     assert_int_equal(subscription.matchers->nelts, 2);
-    assert_str(matcher_of(&subscription, 0)->pattern, "a");
-    assert_str(matcher_of(&subscription, 1)->pattern, "b");
+    assert_str(matcher_of(&subscription, 0)->key.pattern, "a");
+    assert_str(matcher_of(&subscription, 1)->key.pattern, "b");
 }
 
 static void no_matcher_is_refused(void **state)
@@ -194,7 +318,7 @@ static void a_name_may_be_percent_encoded(void **state)
 
     (void)state;
     assert_int_equal(subscribe("%6Datch%5fex%61ct=a&last%5Fevent_id=7", &subscription), MERCURE_OK);
-    assert_str(matcher_of(&subscription, 0)->pattern, "a");
+    assert_str(matcher_of(&subscription, 0)->key.pattern, "a");
     assert_str(subscription.last_event_id, "7");
 }
 
@@ -246,7 +370,7 @@ static void a_request_may_have_100_matchers_and_no_more(void **state)
     (void)state;
     assert_int_equal(subscribe(query, &subscription), MERCURE_OK);
     assert_int_equal(subscription.matchers->nelts, 100);
-    assert_str(matcher_of(&subscription, 99)->pattern, "t99");
+    assert_str(matcher_of(&subscription, 99)->key.pattern, "t99");
     free(query);
     query = many_matchers(101);
     assert_int_equal(subscribe(query, &subscription), MERCURE_LIMIT);
@@ -271,12 +395,16 @@ static int setup(void **state)
 {
     (void)state;
     apr_initialize();
-    return apr_pool_create(&pool, NULL) == APR_SUCCESS ? 0 : -1;
+    if (apr_pool_create(&pool, NULL) != APR_SUCCESS) {
+        return -1;
+    }
+    return mercure_base_make(pool, S("https://hub.example/x/hub"), &base, NULL) == MERCURE_OK ? 0 : -1;
 }
 
 static int teardown(void **state)
 {
     (void)state;
+    mercure_base_release(base);
     apr_pool_destroy(pool);
     apr_terminate();
     return 0;
@@ -290,6 +418,11 @@ int main(void)
         cmocka_unit_test(a_star_matches_every_topic),
         cmocka_unit_test(a_matcher_keeps_the_rules_of_a_value),
         cmocka_unit_test(an_unknown_type_is_refused_even_for_a_star),
+        cmocka_unit_test(a_url_pattern_sees_a_topic_as_a_url),
+        cmocka_unit_test(a_matcher_made_of_its_key_is_the_same),
+        cmocka_unit_test(a_key_of_a_malformed_pattern_or_base_makes_no_matcher),
+        cmocka_unit_test(match_urlpattern_makes_url_patterns_among_the_others),
+        cmocka_unit_test(a_malformed_url_pattern_is_refused),
         cmocka_unit_test(match_and_match_exact_make_exact_matchers_in_order),
         cmocka_unit_test(a_star_may_be_asked_for_in_both_ways),
         cmocka_unit_test(the_same_matcher_twice_is_one),

@@ -14,7 +14,7 @@ static const mercure_wire_publication publication = {
     .retention = {.events = 1000, .seconds = UINT64_MAX, .bytes = 0},
 };
 #define PUBLICATION_FRAME                                                                                              \
-    "MB\1\1" PEER "\x8\7\6\5\4\3\2\1"                                                                                  \
+    "MB\2\1" PEER "\x8\7\6\5\4\3\2\1"                                                                                  \
     "\7\0\0\0\0\0\0\0"                                                                                                 \
     "\xE8\3\0\0\0\0\0\0"                                                                                               \
     "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"                                                                                 \
@@ -23,14 +23,14 @@ static const mercure_wire_publication publication = {
 
 static const mercure_wire_delivery delivery = {.session = 5, .number = 258, .sequence = UINT64_MAX, .hub = S("h")};
 #define DELIVERY_FRAME                                                                                                 \
-    "MB\1\2"                                                                                                           \
+    "MB\2\2"                                                                                                           \
     "\5\0\0\0\0\0\0\0"                                                                                                 \
     "\2\1\0\0\0\0\0\0"                                                                                                 \
     "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"                                                                                 \
     "\1\0h"
 
-static const mercure_matcher exact = {MERCURE_MATCH_EXACT, S("topic")};
-static const mercure_matcher all = {MERCURE_MATCH_ALL, S("*")};
+static const mercure_matcher_key exact = {MERCURE_MATCH_EXACT, S("topic"), S("")};
+static const mercure_matcher_key all = {MERCURE_MATCH_ALL, S("*"), S("")};
 
 /* Each type of control message, its bytes, and what they mean. */
 static const struct {
@@ -38,24 +38,26 @@ static const struct {
     mercure_str frame;
 } controls[] = {
     {{.type = MERCURE_WIRE_HELLO, .peer = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}}, .number = 7},
-     S("MB\1\xA" PEER "\7\0\0\0\0\0\0\0")},
+     S("MB\2\xA" PEER "\7\0\0\0\0\0\0\0")},
     {{.type = MERCURE_WIRE_WELCOME, .peer = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}}, .number = 7},
-     S("MB\1\xB" PEER "\7\0\0\0\0\0\0\0")},
-    {{.type = MERCURE_WIRE_REGISTER, .hub = S("hub"), .matcher = {MERCURE_MATCH_EXACT, S("topic")}, .nonce = 3},
-     S("MB\1\xC\3\0hub\2\5\0topic\3\0\0\0\0\0\0\0")},
+     S("MB\2\xB" PEER "\7\0\0\0\0\0\0\0")},
+    {{.type = MERCURE_WIRE_REGISTER, .hub = S("hub"), .matcher = {MERCURE_MATCH_EXACT, S("topic"), S("")}, .nonce = 3},
+     S("MB\2\xC\3\0hub\2\5\0topic\0\0\3\0\0\0\0\0\0\0")},
     {{.type = MERCURE_WIRE_REGISTERED,
       .hub = S("hub"),
-      .matcher = {MERCURE_MATCH_ALL, S("*")},
+      .matcher = {MERCURE_MATCH_ALL, S("*"), S("")},
       .number = 65536,
       .nonce = 4},
-     S("MB\1\xD\3\0hub\1\1\0*\0\0\1\0\0\0\0\0\4\0\0\0\0\0\0\0")},
-    {{.type = MERCURE_WIRE_UNREGISTER, .hub = S("hub"), .matcher = {MERCURE_MATCH_EXACT, S("topic")}},
-     S("MB\1\xE\3\0hub\2\5\0topic")},
-    {{.type = MERCURE_WIRE_ACKNOWLEDGE, .number = 9, .status = MERCURE_STORE}, S("MB\1\xF\x9\0\0\0\0\0\0\0\4")},
-    {{.type = MERCURE_WIRE_PING, .number = 1}, S("MB\1\x10\1\0\0\0\0\0\0\0")},
-    {{.type = MERCURE_WIRE_PONG, .number = 2}, S("MB\1\x11\2\0\0\0\0\0\0\0")},
-    {{.type = MERCURE_WIRE_UNKNOWN}, S("MB\1\x12")},
-    {{.type = MERCURE_WIRE_BYE}, S("MB\1\x13")},
+     S("MB\2\xD\3\0hub\1\1\0*\0\0\0\0\1\0\0\0\0\0\4\0\0\0\0\0\0\0")},
+    {{.type = MERCURE_WIRE_UNREGISTER, .hub = S("hub"), .matcher = {MERCURE_MATCH_EXACT, S("topic"), S("")}},
+     S("MB\2\xE\3\0hub\2\5\0topic\0\0")},
+    {{.type = MERCURE_WIRE_REGISTER, .hub = S("hub"), .matcher = {MERCURE_MATCH_URLPATTERN, S("/:a"), S("http://b/")}},
+     S("MB\2\xC\3\0hub\3\3\0/:a\x9\0http://b/\0\0\0\0\0\0\0\0")},
+    {{.type = MERCURE_WIRE_ACKNOWLEDGE, .number = 9, .status = MERCURE_STORE}, S("MB\2\xF\x9\0\0\0\0\0\0\0\4")},
+    {{.type = MERCURE_WIRE_PING, .number = 1}, S("MB\2\x10\1\0\0\0\0\0\0\0")},
+    {{.type = MERCURE_WIRE_PONG, .number = 2}, S("MB\2\x11\2\0\0\0\0\0\0\0")},
+    {{.type = MERCURE_WIRE_UNKNOWN}, S("MB\2\x12")},
+    {{.type = MERCURE_WIRE_BYE}, S("MB\2\x13")},
 };
 
 /* Try all three decoders on an exact copy, and read all that they return. Returns how many accepted it. */
@@ -142,6 +144,7 @@ static void every_control_message_survives_the_round_trip(void **state)
         assert_same(got.hub, sent->hub.data != NULL ? sent->hub : S(""));
         assert_int_equal(got.matcher.kind, sent->matcher.kind);
         assert_same(got.matcher.pattern, sent->matcher.pattern.data != NULL ? sent->matcher.pattern : S(""));
+        assert_same(got.matcher.base, sent->matcher.base.data != NULL ? sent->matcher.base : S(""));
         assert_true(got.number == sent->number);
         assert_int_equal(got.status, sent->status);
     }
@@ -151,7 +154,7 @@ static void every_status_can_be_acknowledged_and_no_other(void **state)
 {
     (void)state;
     for (unsigned status = 0; status < 256; status++) {
-        char frame[] = "MB\1\xF\x9\0\0\0\0\0\0\0\0";
+        char frame[] = "MB\2\xF\x9\0\0\0\0\0\0\0\0";
         frame[12] = (char)status;
         assert_int_equal(accepted_by((mercure_str){frame, 13}), status <= MERCURE_SYSTEM ? 1 : 0);
     }
@@ -159,20 +162,23 @@ static void every_status_can_be_acknowledged_and_no_other(void **state)
 
 static void the_largest_strings_fit_into_a_frame(void **state)
 {
-    static char pattern[4096], hub[255];
-    mercure_wire_control control = {.type = MERCURE_WIRE_REGISTERED,
-                                    .hub = {hub, sizeof(hub)},
-                                    .matcher = {MERCURE_MATCH_EXACT, {pattern, sizeof(pattern)}},
-                                    .number = UINT64_MAX};
+    static char pattern[4096], hub[255], base[2048];
+    mercure_wire_control control = {
+        .type = MERCURE_WIRE_REGISTERED,
+        .hub = {hub, sizeof(hub)},
+        .matcher = {MERCURE_MATCH_URLPATTERN, {pattern, sizeof(pattern)}, {base, sizeof(base)}},
+        .number = UINT64_MAX};
     unsigned char out[MERCURE_WIRE_MAX];
     mercure_wire_control got;
 
     (void)state;
     memset(pattern, 'p', sizeof(pattern));
     memset(hub, 'h', sizeof(hub));
+    memset(base, 'b', sizeof(base));
     size_t len = mercure_wire_put_control(&control, out);
     assert_true(mercure_wire_get_control((mercure_str){(char *)out, len}, &got));
     assert_int_equal(got.matcher.pattern.len, 4096);
+    assert_int_equal(got.matcher.base.len, 2048);
     assert_int_equal(got.hub.len, 255);
     assert_true(got.number == UINT64_MAX);
 }
@@ -180,8 +186,9 @@ static void the_largest_strings_fit_into_a_frame(void **state)
 static void a_longer_string_writes_nothing_past_the_frame(void **state)
 {
     static char pattern[60000];
-    mercure_wire_control control = {
-        .type = MERCURE_WIRE_REGISTER, .hub = S("hub"), .matcher = {MERCURE_MATCH_EXACT, {pattern, sizeof(pattern)}}};
+    mercure_wire_control control = {.type = MERCURE_WIRE_REGISTER,
+                                    .hub = S("hub"),
+                                    .matcher = {MERCURE_MATCH_EXACT, {pattern, sizeof(pattern)}, S("")}};
     unsigned char *out = malloc(MERCURE_WIRE_MAX);
 
     (void)state;
@@ -196,28 +203,39 @@ static void names_and_patterns_out_of_bounds_are_refused(void **state)
     static char frame[8192];
 
     (void)state;
-    assert_int_equal(accepted_by(S("MB\1\xC\0\0\2\5\0topic\0\0\0\0\0\0\0\0")), 0); /* no hub */
-    assert_int_equal(accepted_by(S("MB\1\xC\3\0hub\2\0\0\0\0\0\0\0\0\0\0")), 0);   /* no pattern */
-    assert_int_equal(accepted_by(S("MB\1\xC\3\0hub\0\1\0*\0\0\0\0\0\0\0\0")), 0);  /* kinds that do not exist */
-    assert_int_equal(accepted_by(S("MB\1\xC\3\0hub\3\1\0*\0\0\0\0\0\0\0\0")), 0);
-    assert_int_equal(accepted_by(S("MB\1\xC\3\0hub\xFF\1\0*\0\0\0\0\0\0\0\0")), 0);
-    assert_int_equal(accepted_by(S("MB\1\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")),
+    assert_int_equal(accepted_by(S("MB\2\xC\0\0\2\5\0topic\0\0\0\0\0\0\0\0\0\0")), 0); /* no hub */
+    assert_int_equal(accepted_by(S("MB\2\xC\3\0hub\2\0\0\0\0\0\0\0\0\0\0\0\0")), 0);   /* no pattern */
+    assert_int_equal(accepted_by(S("MB\2\xC\3\0hub\0\1\0*\0\0\0\0\0\0\0\0\0\0")), 0);  /* kinds that do not exist */
+    assert_int_equal(accepted_by(S("MB\2\xC\3\0hub\x20\1\0*\0\0\0\0\0\0\0\0\0\0")), 0);
+    assert_int_equal(accepted_by(S("MB\2\xC\3\0hub\xFF\1\0*\0\0\0\0\0\0\0\0\0\0")), 0);
+    assert_int_equal(accepted_by(S("MB\2\xC\3\0hub\2\1\0t\1\0b\0\0\0\0\0\0\0\0")), 0); /* a base without need */
+    assert_int_equal(accepted_by(S("MB\2\xC\3\0hub\1\1\0*\1\0b\0\0\0\0\0\0\0\0")), 0);
+    assert_int_equal(accepted_by(S("MB\2\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")),
                      0); /* a delivery without hub */
 
-    memcpy(frame, "MB\1\xC\0\1", 6); /* a hub of 256 bytes */
+    memcpy(frame, "MB\2\xC\0\1", 6); /* a hub of 256 bytes */
     memset(frame + 6, 'h', 256);
-    memcpy(frame + 262, "\2\1\0t\0\0\0\0\0\0\0\0", 12);
-    assert_int_equal(accepted_by((mercure_str){frame, 274}), 0);
+    memcpy(frame + 262, "\2\1\0t\0\0\0\0\0\0\0\0\0\0", 14);
+    assert_int_equal(accepted_by((mercure_str){frame, 276}), 0);
     memcpy(frame + 4, "\xFF\0", 2); /* of 255 */
-    memcpy(frame + 261, "\2\1\0t\0\0\0\0\0\0\0\0", 12);
-    assert_int_equal(accepted_by((mercure_str){frame, 273}), 1);
+    memcpy(frame + 261, "\2\1\0t\0\0\0\0\0\0\0\0\0\0", 14);
+    assert_int_equal(accepted_by((mercure_str){frame, 275}), 1);
 
-    memcpy(frame, "MB\1\xC\1\0h\2\1\x10", 10); /* a pattern of 4097 bytes */
+    memcpy(frame, "MB\2\xC\1\0h\2\1\x10", 10); /* a pattern of 4097 bytes */
     memset(frame + 10, 'p', 4097);
+    memset(frame + 10 + 4096, 0, 32);
+    frame[10 + 4096] = 'p';
     mercure_wire_control got;
-    assert_false(mercure_wire_get_control((mercure_str){frame, 10 + 4097 + 8}, &got));
+    assert_false(mercure_wire_get_control((mercure_str){frame, 10 + 4097 + 10}, &got));
     frame[8] = 0; /* of 4096 */
-    assert_true(mercure_wire_get_control((mercure_str){frame, 10 + 4096 + 8}, &got));
+    frame[10 + 4096] = 0;
+    assert_true(mercure_wire_get_control((mercure_str){frame, 10 + 4096 + 10}, &got));
+
+    memset(frame, 'b', sizeof(frame));
+    memcpy(frame, "MB\2\xC\1\0h\3\1\0p\1\x8", 13); /* a base of 2049 bytes */
+    assert_false(mercure_wire_get_control((mercure_str){frame, 13 + 2049 + 8}, &got));
+    frame[11] = 0; /* of 2048 */
+    assert_true(mercure_wire_get_control((mercure_str){frame, 13 + 2048 + 8}, &got));
 }
 
 static void each_frame(void (*check)(mercure_str frame))
@@ -265,7 +283,7 @@ static void check_versions(mercure_str frame)
     for (unsigned version = 0; version < 256; version++) {
         memcpy(other, frame.data, frame.len);
         other[2] = (char)version;
-        assert_int_equal(accepted_by((mercure_str){other, frame.len}), version == 1 ? 1 : 0);
+        assert_int_equal(accepted_by((mercure_str){other, frame.len}), version == MERCURE_WIRE_VERSION ? 1 : 0);
     }
     memcpy(other, frame.data, frame.len);
     other[0] = 'm';
@@ -285,7 +303,7 @@ static void unknown_types_are_refused(void **state)
 {
     (void)state;
     for (unsigned type = 0; type < 256; type++) {
-        char frame[] = {'M', 'B', 1, (char)type};
+        char frame[] = {'M', 'B', MERCURE_WIRE_VERSION, (char)type};
         bool bare = type == MERCURE_WIRE_UNKNOWN || type == MERCURE_WIRE_BYE;
         assert_int_equal(accepted_by((mercure_str){frame, sizeof(frame)}), bare ? 1 : 0);
     }
@@ -316,7 +334,7 @@ static void random_bytes_are_refused_or_read_within_their_bytes(void **state)
 {
     (void)state;
     for (int round = 0; round < 50000; round++) {
-        char bytes[80] = "MB\1";
+        char bytes[80] = "MB\2";
         size_t len = unit_draw(&seed, sizeof(bytes) + 1);
         for (size_t i = unit_draw(&seed, 4); i < len; i++) {
             bytes[i] = (char)unit_draw(&seed, unit_draw(&seed, 2) ? 256 : 24);
