@@ -16,7 +16,6 @@
 
 #define WORDS   (MERCURE_MAX_VALUE / 64 + 1) /* for the positions from 0 to MERCURE_MAX_VALUE */
 #define PADDING 64                           /* zeros behind the topic, so that looking ahead needs no check */
-#define FEW     8                            /* up to here, characters are counted one by one: see extend_at_most() */
 
 typedef uint64_t positions[WORDS];
 
@@ -229,17 +228,6 @@ static const pair_rules *pairs_of(topic_map *map, char separator)
 
 /* ---- from where an element begins to where it ends ---- */
 
-/* Move every position on by less than 64, into another set. */
-static void unite_shifted(const topic_map *map, uint64_t *set, const uint64_t *from, unsigned by)
-{
-    uint64_t carry = 0;
-
-    for (size_t w = 0; w < map->words; w++) {
-        set[w] |= from[w] << by | carry;
-        carry = from[w] >> (64 - by);
-    }
-}
-
 /* One delimiter. */
 static bool follow_delimiter(topic_map *map, uint64_t *set, char c)
 {
@@ -347,72 +335,57 @@ static void extend(const topic_map *map, uint64_t *set, const uint64_t *cover)
     }
 }
 
-/* At most `most` characters, by their number on the shortest way to each position. */
-static void extend_counting(const topic_map *map, uint64_t *set, const uint64_t *cover, unsigned most)
+/* Note that `to` characters lead to `at`. */
+static void lower(uint16_t *count, size_t at, unsigned to)
 {
-    uint16_t count[MERCURE_MAX_VALUE + 13];
-
-    memset(count, 0xFF, (map->len + 13) * sizeof(*count));
-    for (size_t at = 0; at <= map->len; at++) {
-        size_t by[2] = {1, 0};
-        uint16_t next;
-
-        if (holds(set, at)) {
-            count[at] = 0;
-        }
-        if (count[at] > most) {
-            continue;
-        }
-        insert(set, at);
-        if (count[at] == most || !holds(cover, at)) {
-            continue;
-        }
-        if (holds(map->triplets, at)) {
-            by[0] = 3;
-            for (size_t i = 0; i < 3; i++) {
-                by[1] = holds(map->code_points[i], at) ? 3 * (i + 2) : by[1];
-            }
-        }
-        next = (uint16_t)(count[at] + 1);
-        for (size_t i = 0; i < 2; i++) {
-            if (next < count[at + by[i]]) {
-                count[at + by[i]] = next;
-            }
-        }
+    if (to < count[at]) {
+        count[at] = (uint16_t)to;
     }
 }
 
+/* At most `most` characters, by the least number of them on a way to each position. */
 static void extend_at_most(topic_map *map, uint64_t *set, const uint64_t *cover, unsigned most)
 {
-    positions reached, whole;
+    uint16_t count[MERCURE_MAX_VALUE + PADDING];
+    positions whole;
+    unsigned here = UINT16_MAX; /* the count by way of the byte before */
 
-    if (!map->has_code_points) {
-        find_code_points(map);
-    }
     copy(map, whole, set);
     extend(map, whole, cover);
     if (memcmp(whole, set, map->words * sizeof(*set)) == 0) {
-        return;
+        return; /* nothing to count */
     }
-    if (most > FEW) {
-        extend_counting(map, set, cover, most);
-        return;
+    if (!map->has_code_points) {
+        find_code_points(map);
     }
-    while (most-- > 0) {
-        positions single;
-        for (size_t w = 0; w < map->words; w++) {
-            single[w] = set[w] & cover[w] & ~map->triplets[w];
+    memset(count, 0xFF, map->words * 64 * sizeof(*count));
+    for (size_t w = 0; w < map->words; w++) {
+        uint64_t begins = set[w], covered = cover[w], triplets = map->triplets[w], reached = 0;
+        if (whole[w] == 0) {
+            here = UINT16_MAX;
+            continue;
         }
-        clear(map, reached);
-        unite_shifted(map, reached, single, 1);
-        for (unsigned i = 0; i < 4; i++) {
-            const uint64_t *begins = i == 0 ? map->triplets : map->code_points[i - 1];
-            for (size_t w = 0; w < map->words; w++) {
-                single[w] = set[w] & begins[w];
+        for (size_t i = 0; i < 64; i++) {
+            uint64_t bit = UINT64_C(1) << i;
+            size_t at = w * 64 + i;
+            unsigned by_triplet = count[at];
+
+            here = here < by_triplet ? here : by_triplet;
+            here = (begins & bit) != 0 ? 0 : here;
+            reached |= here <= most ? bit : 0;
+            here = here < most && (covered & bit) != 0 ? here + 1 : UINT16_MAX;
+            if ((triplets & bit) == 0 || here == UINT16_MAX) {
+                continue;
             }
-            unite_shifted(map, reached, single, 3 * (i + 1));
+            lower(count, at + 3, here);
+            for (size_t j = 0; j < 3; j++) {
+                if ((map->code_points[j][w] & bit) != 0) {
+                    lower(count, at + 3 * (j + 2), here);
+                }
+            }
+            here = UINT16_MAX;
         }
-        unite(map, set, reached);
+        set[w] |= reached;
     }
 }
 

@@ -66,7 +66,8 @@ void mercure_uritemplate_release(mercure_uritemplate *template);
 
 /* Does the topic match? A topic longer than MERCURE_MAX_VALUE matches nothing.
  *
- * Allocates nothing, uses 30 KiB of stack, and takes at most time proportional to the product of both lengths.
+ * Allocates nothing, uses 40 KiB of stack, and takes time proportional to the topic's length for each element of the
+ * template: well under a microsecond as a rule, some milliseconds for the worst 4 KiB of each.
  */
 bool mercure_uritemplate_matches(const mercure_uritemplate *template, mercure_str topic);
 

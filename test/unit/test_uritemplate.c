@@ -640,7 +640,9 @@ static void long_topics_match_like_short_ones(void **state)
         {"{p}{/x*}{?y*}", "/ab/cd?ef=gh&ij", false},
         {"{p}{;x*}", ";a=b;c;d=e", true},
         {"{p}{;x*}", ";a=b;c=;d=e", false},
-        {"{p}/41", "/%41", false},
+        {"{p}1{x:1}", "%41", false},
+        {"{p}41{x:1}", "%41", false},
+        {"{p}%41{x:1}", "%41", true},
     };
 
     (void)state;
