@@ -362,8 +362,7 @@ static void extend_at_most(topic_map *map, uint64_t *set, const uint64_t *cover,
     for (size_t w = 0; w < map->words; w++) {
         uint64_t begins = set[w], covered = cover[w], triplets = map->triplets[w], reached = 0;
         if (whole[w] == 0) {
-            here = UINT16_MAX;
-            continue;
+            continue; /* and no count leads here */
         }
         for (size_t i = 0; i < 64; i++) {
             uint64_t bit = UINT64_C(1) << i;

@@ -721,7 +721,7 @@ static void the_worst_templates_stay_bounded(void **state)
 
         fill(template, len, cases[i].unit);
         fill(topic, sizeof(topic), cases[i].topic);
-        topic[sizeof(topic) - 1] = '^';
+        topic[sizeof(topic) - 16] = '^'; /* not among the fixed suffix, which would end it at once */
         compiled = make((mercure_str){template, len});
         took = now_ms();
         assert_false(mercure_uritemplate_matches(compiled, (mercure_str){topic, sizeof(topic)}));
