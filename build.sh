@@ -99,7 +99,7 @@ replay_fuzz_corpora() {
 # Run every fuzz target under libFuzzer. New inputs go to build/fuzz/corpus/, the kept ones stay as they are.
 fuzz() {
     local minutes=1 source name broken=0
-    if [ "${1:-}" = --minutes ] && [ -n "${2:-}" ]; then
+    if [ "${1:-}" = --minutes ] && [[ "${2:-}" =~ ^[1-9][0-9]*$ ]]; then
         minutes=$2
     elif [ $# -gt 0 ]; then
         say "Usage: ./build.sh fuzz [--minutes N]"
