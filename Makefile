@@ -4,6 +4,8 @@
 #   make install             put them where Apache finds them (PREFIX, DESTDIR)
 #   make unit                build and run the tests of lib/ alone
 #   make SANITIZE=1 B=build/asan ...   the same with AddressSanitizer and UndefinedBehaviorSanitizer
+#   make fuzz                build/fuzz/test/fuzz/fuzz_NAME for every test/fuzz/fuzz_NAME.c, with clang's libFuzzer
+#   make fuzz-replays        $(B)/test/fuzz/replay_NAME: the same without libFuzzer, to run the kept corpora
 #
 # Flags come from apxs and pkg-config. Warnings are errors.
 
@@ -27,12 +29,20 @@ ALL_CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-
 LDFLAGS += -fsanitize=address,undefined
 endif
 
+# For `make fuzz`. clang's warnings are not those the code is kept free of, so they are off.
+ifdef FUZZER
+WARN := -w
+ALL_CFLAGS += -w -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1
+LDFLAGS += -fsanitize=fuzzer,address,undefined
+endif
+
 LIB_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard lib/*.c))
 BROKERD_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard brokerd/*.c))
 MODULE_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard mod_mercure/*.c))
 UNIT_TESTS := $(patsubst test/unit/%.c,$(B)/test/unit/%,$(wildcard test/unit/test_*.c))
+FUZZ_TARGETS := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 
-.PHONY: all unit unit-programs install clean
+.PHONY: all unit unit-programs fuzz fuzz-programs fuzz-replays install clean
 all: $(B)/brokerd $(B)/mod_mercure.so
 
 $(B)/obj/lib/%.o: ALL_CFLAGS += -Wshadow -Wconversion
@@ -66,6 +76,23 @@ $(B)/bench-load: $(wildcard bench/load*.c) $(wildcard bench/load*.h)
 $(B)/bench-match: $(B)/obj/bench/match.o $(LIB_OBJS)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS) -o $@.new $^  $(LIBS) && mv $@.new $@
+
+$(B)/test/fuzz/fuzz_%: $(B)/obj/test/fuzz/fuzz_%.o $(LIB_OBJS)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@.new $^  $(LIBS) && mv $@.new $@
+
+$(B)/test/fuzz/replay_%: $(B)/obj/test/fuzz/replay.o $(B)/obj/test/fuzz/fuzz_%.o $(LIB_OBJS)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@.new $^  $(LIBS) && mv $@.new $@
+
+fuzz:
+	@$(MAKE) FUZZER=1 CC=clang B=build/fuzz fuzz-programs
+
+fuzz-programs: $(FUZZ_TARGETS:%=$(B)/test/fuzz/fuzz_%)
+
+fuzz-replays: $(FUZZ_TARGETS:%=$(B)/test/fuzz/replay_%)
 
 unit-programs: $(UNIT_TESTS)
 

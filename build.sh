@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# build.sh - the one front door: ./build.sh [deps|build|run|test|bench|install|clean]
+# build.sh - the one front door: ./build.sh [deps|build|run|test|fuzz|bench|install|clean]
 #
 #   deps     install the Debian packages that building and running need (with "deps test": those of the tests too)
 #   build    build/mod_mercure.so and build/brokerd (the default)
 #   run      a private httpd with its own brokerd and a page to look at, on http://localhost:8080, until Ctrl-C
 #   test     everything: the library alone, the real servers, PHP and a browser; ends with one line of counts
 #            (further words go to pytest: ./build.sh test test/integration/test_holding.py -k tls)
+#   fuzz     every target of test/fuzz/ for a minute each, or --minutes N; what it finds is left in build/fuzz/
 #   bench    the comparison runs of bench/ (see docs/performance.md)
 #   install  module and brokerd into this machine's Apache (as root; PREFIX and DESTDIR are honoured)
 #   clean    remove build/
@@ -17,6 +18,7 @@ BUILD_PACKAGES="build-essential pkg-config apache2-bin apache2-dev apache2-ssl-d
 RUN_PACKAGES="php-fpm php-curl openssl curl"
 TEST_PACKAGES="libcmocka-dev python3-pytest python3-jwt python3-cryptography python3-zmq python3-selenium chromium
     chromium-driver valgrind libapache2-mod-security2 libapache2-mod-evasive iproute2 procps util-linux"
+FUZZ_PACKAGES="clang libclang-rt-14-dev"
 BENCH_PACKAGES="nginx-light libnginx-mod-nchan"
 
 say() {
@@ -77,6 +79,47 @@ run_unit_tests() {
     done
 }
 
+# Run each fuzz target over its kept corpus, without the fuzzer; one target is one test.
+replay_fuzz_corpora() {
+    local source name output
+    for source in test/fuzz/fuzz_*.c; do
+        name=$(basename "$source" .c)
+        name=${name#fuzz_}
+        if output=$(timeout 300 "build/asan/test/fuzz/replay_$name" "test/fuzz/corpus/$name" 2>&1); then
+            say "== fuzz corpus $name: $(tail -n 1 <<<"$output")"
+            passed=$((passed + 1))
+        else
+            say "== fuzz corpus $name failed:"
+            tail -n 40 <<<"$output" >&2
+            failed=$((failed + 1))
+        fi
+    done
+}
+
+# Run every fuzz target under libFuzzer. New inputs go to build/fuzz/corpus/, the kept ones stay as they are.
+fuzz() {
+    local minutes=1 source name broken=0
+    if [ "${1:-}" = --minutes ] && [[ "${2:-}" =~ ^[1-9][0-9]*$ ]]; then
+        minutes=$2
+    elif [ $# -gt 0 ]; then
+        say "Usage: ./build.sh fuzz [--minutes N]"
+        exit 2
+    fi
+    install_packages $BUILD_PACKAGES $FUZZ_PACKAGES
+    make -j "$(nproc)" fuzz
+    for source in test/fuzz/fuzz_*.c; do
+        name=$(basename "$source" .c)
+        name=${name#fuzz_}
+        mkdir -p "build/fuzz/corpus/$name"
+        say "== fuzzing $name for $minutes min"
+        "build/fuzz/test/fuzz/fuzz_$name" -max_total_time=$((minutes * 60)) -max_len=9000 -timeout=10 -verbosity=1 \
+            -print_final_stats=1 -artifact_prefix="build/fuzz/$name-" \
+            "build/fuzz/corpus/$name" "test/fuzz/corpus/$name" || broken=$((broken + 1))
+    done
+    say "$broken targets found something"
+    [ "$broken" -eq 0 ]
+}
+
 # Run pytest and add its counts.
 run_pytest() {
     local report=build/pytest.xml counts
@@ -110,8 +153,9 @@ run_tests() {
     if [ $# -gt 0 ]; then
         run_pytest "$@"
     else
-        make -j "$(nproc)" SANITIZE=1 B=build/asan unit-programs >&2
+        make -j "$(nproc)" SANITIZE=1 B=build/asan unit-programs fuzz-replays >&2
         run_unit_tests build/asan/test/unit/test_*[a-z]
+        replay_fuzz_corpora
         run_pytest test/integration test/php test/browser
     fi
     echo "$passed passed, $failed failed, $skipped skipped"
@@ -135,6 +179,10 @@ test)
     shift
     run_tests "$@"
     ;;
+fuzz)
+    shift
+    fuzz "$@"
+    ;;
 bench)
     shift
     install_packages $BUILD_PACKAGES $RUN_PACKAGES $BENCH_PACKAGES
@@ -149,7 +197,7 @@ clean)
     make clean
     ;;
 *)
-    say "Usage: ./build.sh [deps|build|run|test|bench|install|clean]"
+    say "Usage: ./build.sh [deps|build|run|test|fuzz|bench|install|clean]"
     exit 2
     ;;
 esac
