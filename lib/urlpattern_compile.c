@@ -5,6 +5,9 @@
  * ends are then taken off as the literal prefix and suffix, and what is left decides how the component is matched;
  * most often nothing is left, or one wildcard.
  *
+ * A wildcard matches every byte here, although ECMAScript's "." does not match line ends: no component of a URL can
+ * hold one.
+ *
  * Only a component that holds a regular-expression group is given to PCRE2, as a whole, since its groups may refer to
  * each other ("(a|b)\\1").
  */

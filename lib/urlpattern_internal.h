@@ -214,7 +214,6 @@ typedef struct {
 struct mercure_url_parts {
     apr_pool_t *pool;
     mercure_str values[MERCURE_URL_COMPONENTS];
-    char port[8];
     urlpattern_occurrences *occurrences[MERCURE_URL_COMPONENTS]; /* NULL until asked for */
     uint64_t *sets;                                              /* the matcher's scratch memory */
     size_t sets_words;                                           /* words that each of its sets has */
