@@ -2,7 +2,7 @@
  *
  * An anchor is known by a hash of its text alone: were two texts to share one, some patterns would be asked in vain,
  * and nothing worse. The hash is a polynomial modulo 2^61 - 1 at a point drawn at random, so that nobody outside can
- * make texts collide; it grows character by character, so one walk over a URL's component gives the hashes of all its
+ * make texts collide; it grows character by character, so one walk over a field gives the hashes of all its
  * beginnings. Only beginnings of a length that is in use are looked up.
  */
 #include "anchors.h"
@@ -16,17 +16,10 @@
 #define LONGEST 255 /* characters of an anchor; longer texts are cut, which bounds the lookups */
 #define PRIME   ((UINT64_C(1) << 61) - 1)
 
-/* Where an anchor's text stands in a URL. The order is that of preference among anchors that are as empty. */
-static const struct {
-    mercure_url_component component;
-    bool at_end;
-} places[] = {
-    {MERCURE_URL_PATHNAME, false}, {MERCURE_URL_PATHNAME, true}, {MERCURE_URL_HOSTNAME, false},
-    {MERCURE_URL_HOSTNAME, true},  {MERCURE_URL_SEARCH, false},  {MERCURE_URL_SEARCH, true},
-    {MERCURE_URL_HASH, false},     {MERCURE_URL_HASH, true},
-};
-
-#define PLACES (sizeof(places) / sizeof(places[0]))
+/* A place where an anchor stands: the beginning or the end of a field. */
+#define PLACES          (2 * ANCHORS_FIELDS)
+#define FIELD_OF(place) ((place) / 2)
+#define AT_END(place)   ((place) % 2 == 1)
 
 struct anchor {
     uint64_t hash;
@@ -191,31 +184,29 @@ static void drop_anchor(anchors *a, anchor *empty)
 /* --- patterns --- */
 
 /* The anchor that a pattern has in this place: of no length when it has no literal text there. */
-static anchor anchor_at(const anchors *a, uint64_t group, const mercure_urlpattern *pattern, unsigned place)
+static anchor anchor_at(const anchors *a, uint64_t group, const anchor_literals *literals, unsigned place)
 {
-    mercure_url_component component = places[place].component;
-    bool at_end = places[place].at_end;
-    mercure_str text =
-        at_end ? mercure_urlpattern_suffix(pattern, component) : mercure_urlpattern_prefix(pattern, component);
+    const anchor_literals *field = &literals[FIELD_OF(place)];
+    mercure_str text = AT_END(place) ? field->end : field->beginning;
     anchor wanted = {.hash = begin_hash(group, place), .place = place, .len = text.len < LONGEST ? text.len : LONGEST};
     size_t i;
 
     for (i = 0; i < wanted.len; i++) {
-        wanted.hash = extend_hash(a, wanted.hash, character(text, i, at_end));
+        wanted.hash = extend_hash(a, wanted.hash, character(text, i, AT_END(place)));
     }
     return wanted;
 }
 
 /* Choose where to file a pattern: the anchor that exists, or NULL and what it would be. */
-static anchor *choose(const anchors *a, uint64_t group, const mercure_urlpattern *pattern, anchor *wanted)
+static anchor *choose(const anchors *a, uint64_t group, const anchor_literals *literals, size_t fields, anchor *wanted)
 {
     anchor *best = NULL;
     unsigned place;
 
     *wanted = (anchor){.hash = begin_hash(group, 0)}; /* everything begins with nothing: the last resort */
     best = apr_hash_get(a->found, &wanted->hash, sizeof(wanted->hash));
-    for (place = 0; place < PLACES; place++) {
-        anchor candidate = anchor_at(a, group, pattern, place);
+    for (place = 0; place < 2 * fields; place++) {
+        anchor candidate = anchor_at(a, group, literals, place);
         anchor *known;
 
         if (candidate.len == 0) {
@@ -230,9 +221,9 @@ static anchor *choose(const anchors *a, uint64_t group, const mercure_urlpattern
     return best;
 }
 
-bool anchors_add(anchors *a, uint64_t group, const mercure_urlpattern *pattern, anchored *one)
+bool anchors_add(anchors *a, uint64_t group, const anchor_literals *literals, size_t fields, anchored *one)
 {
-    anchor wanted, *chosen = choose(a, group, pattern, &wanted);
+    anchor wanted, *chosen = choose(a, group, literals, fields, &wanted);
 
     if (chosen == NULL && (chosen = create_anchor(a, &wanted)) == NULL) {
         return false;
@@ -268,13 +259,12 @@ void anchors_remove(anchors *a, anchored *one)
     }
 }
 
-/* --- URLs --- */
+/* --- texts --- */
 
-static void find_at(const anchors *a, uint64_t group, const mercure_url_parts *url, unsigned place,
+static void find_at(const anchors *a, uint64_t group, mercure_str text, unsigned place,
                     void (*visit)(void *context, anchored *one), void *context)
 {
     const place_lengths *list = &a->lengths[place];
-    mercure_str text = mercure_url_parts_get(url, places[place].component);
     uint64_t hash = begin_hash(group, place);
     size_t i = 0, at, one;
 
@@ -282,7 +272,7 @@ static void find_at(const anchors *a, uint64_t group, const mercure_url_parts *u
         const anchor *known;
 
         for (; i < list->lengths[at].len; i++) {
-            hash = extend_hash(a, hash, character(text, i, places[place].at_end));
+            hash = extend_hash(a, hash, character(text, i, AT_END(place)));
         }
         known = apr_hash_get(a->found, &hash, sizeof(hash));
         for (one = 0; known != NULL && one < known->count; one++) {
@@ -291,12 +281,12 @@ static void find_at(const anchors *a, uint64_t group, const mercure_url_parts *u
     }
 }
 
-void anchors_find(const anchors *a, uint64_t group, const mercure_url_parts *url,
+void anchors_find(const anchors *a, uint64_t group, const mercure_str *text, size_t fields,
                   void (*visit)(void *context, anchored *one), void *context)
 {
     unsigned place;
 
-    for (place = 0; place < PLACES; place++) {
-        find_at(a, group, url, place, visit, context);
+    for (place = 0; place < 2 * fields; place++) {
+        find_at(a, group, text[FIELD_OF(place)], place, visit, context);
     }
 }

@@ -15,19 +15,22 @@ typedef struct base_group {
     size_t patterns;
 } base_group;
 
-/* The entry of a URL Pattern. */
+#define TEMPLATES 0 /* the number of the group of URI Templates; those of bases begin at 1 */
+
+/* The entry of a URL Pattern or URI Template. */
 typedef struct {
     mercure_index_entry entry; /* the first field */
-    base_group *group;
+    base_group *group;         /* of a URL Pattern */
     anchored filed;
-    mercure_str key; /* in the table of patterns */
-} url_pattern;
+    mercure_str key; /* in its table */
+} pattern_entry;
 
 struct mercure_index {
-    apr_pool_t *pool;     /* the hash tables' own */
-    apr_hash_t *exact;    /* pattern -> mercure_index_entry */
-    apr_hash_t *patterns; /* base, NUL, pattern -> url_pattern */
-    anchors *anchors;     /* of the URL Patterns; NULL: there never was one */
+    apr_pool_t *pool;      /* the hash tables' own */
+    apr_hash_t *exact;     /* pattern -> mercure_index_entry */
+    apr_hash_t *patterns;  /* base, NUL, pattern -> pattern_entry */
+    apr_hash_t *templates; /* pattern -> pattern_entry */
+    anchors *anchors;      /* of patterns and templates; NULL: there never was one */
     base_group *groups;
     uint64_t groups_made;
     mercure_index_entry *all; /* `*` */
@@ -46,6 +49,7 @@ mercure_index *mercure_index_create(void)
     }
     index->exact = apr_hash_make_custom(index->pool, mercure_hash_apr);
     index->patterns = apr_hash_make_custom(index->pool, mercure_hash_apr);
+    index->templates = apr_hash_make_custom(index->pool, mercure_hash_apr);
     return index;
 }
 
@@ -78,17 +82,24 @@ mercure_index_entry *mercure_index_find(mercure_index *index, const mercure_matc
 {
     char room[PATTERN_KEY_MAX];
     mercure_str found_by = key->pattern;
-    apr_hash_t *table = index->exact;
+    apr_hash_t *table = NULL;
 
-    if (key->kind == MERCURE_MATCH_ALL) {
+    switch (key->kind) {
+    case MERCURE_MATCH_ALL:
         return index->all;
-    }
-    if (key->kind == MERCURE_MATCH_URLPATTERN) {
+    case MERCURE_MATCH_EXACT:
+        table = index->exact;
+        break;
+    case MERCURE_MATCH_URITEMPLATE:
+        table = index->templates;
+        break;
+    case MERCURE_MATCH_URLPATTERN:
         if (key->base.len > MERCURE_MAX_BASE || key->pattern.len > MERCURE_MAX_VALUE) {
             return NULL;
         }
         found_by = write_pattern_key(key, room);
         table = index->patterns;
+        break;
     }
     return apr_hash_get(table, found_by.data, (apr_ssize_t)found_by.len); /* an entry is its struct's first field */
 }
@@ -126,42 +137,76 @@ static void leave_group(mercure_index *index, base_group *group)
     free(group);
 }
 
-static mercure_index_entry *create_pattern(mercure_index *index, const mercure_matcher *matcher)
-{
-    url_pattern *made = calloc(1, sizeof(*made) + matcher->key.base.len + 1 + matcher->key.pattern.len);
-    base_group *group = made != NULL ? group_of(index, matcher->base) : NULL;
+/* Where URL Patterns have literal text, the most telling first. */
+static const mercure_url_component url_fields[] = {MERCURE_URL_PATHNAME, MERCURE_URL_HOSTNAME, MERCURE_URL_SEARCH,
+                                                   MERCURE_URL_HASH};
+#define URL_FIELDS (sizeof(url_fields) / sizeof(url_fields[0]))
 
-    if (group == NULL) {
+static bool file(mercure_index *index, uint64_t group, const anchor_literals *literals, size_t fields, anchored *filed)
+{
+    if (index->anchors == NULL && (index->anchors = anchors_create()) == NULL) {
+        return false;
+    }
+    return anchors_add(index->anchors, group, literals, fields, filed);
+}
+
+static bool file_urlpattern(mercure_index *index, const mercure_urlpattern *pattern, pattern_entry *made)
+{
+    anchor_literals literals[URL_FIELDS];
+    size_t i;
+
+    for (i = 0; i < URL_FIELDS; i++) {
+        literals[i].beginning = mercure_urlpattern_prefix(pattern, url_fields[i]);
+        literals[i].end = mercure_urlpattern_suffix(pattern, url_fields[i]);
+    }
+    return file(index, made->group->number, literals, URL_FIELDS, &made->filed);
+}
+
+static mercure_index_entry *create_urlpattern(mercure_index *index, const mercure_matcher *matcher)
+{
+    pattern_entry *made = calloc(1, sizeof(*made) + matcher->key.base.len + 1 + matcher->key.pattern.len);
+
+    if (made == NULL || (made->group = group_of(index, matcher->base)) == NULL) {
         free(made);
         return NULL;
     }
-    group->patterns++;
-    if ((index->anchors == NULL && (index->anchors = anchors_create()) == NULL) ||
-        !anchors_add(index->anchors, group->number, matcher->urlpattern, &made->filed)) {
-        leave_group(index, group);
+    made->group->patterns++;
+    if (!file_urlpattern(index, matcher->urlpattern, made)) {
+        leave_group(index, made->group);
         free(made);
         return NULL;
     }
-    made->group = group;
     made->key = write_pattern_key(&matcher->key, (char *)(made + 1));
     made->entry.matcher = mercure_matcher_copy(matcher, (char *)(made + 1) + matcher->key.base.len + 1);
-    if (made->entry.matcher.base != group->base) { /* one base for all of the group */
+    if (made->entry.matcher.base != made->group->base) { /* one base for all of the group */
         mercure_base_release(made->entry.matcher.base);
-        made->entry.matcher.base = mercure_base_hold(group->base);
-        made->entry.matcher.key.base = mercure_base_text(group->base);
+        made->entry.matcher.base = mercure_base_hold(made->group->base);
+        made->entry.matcher.key.base = mercure_base_text(made->group->base);
     }
     apr_hash_set(index->patterns, made->key.data, (apr_ssize_t)made->key.len, made);
     return &made->entry;
 }
 
-static mercure_index_entry *create_entry(mercure_index *index, const mercure_matcher *matcher)
+static mercure_index_entry *create_uritemplate(mercure_index *index, const mercure_matcher *matcher)
 {
-    mercure_index_entry *entry;
+    pattern_entry *made = calloc(1, sizeof(*made) + matcher->key.pattern.len);
+    anchor_literals literals = {mercure_uritemplate_prefix(matcher->uritemplate),
+                                mercure_uritemplate_suffix(matcher->uritemplate)};
 
-    if (matcher->key.kind == MERCURE_MATCH_URLPATTERN) {
-        return create_pattern(index, matcher);
+    if (made == NULL || !file(index, TEMPLATES, &literals, 1, &made->filed)) {
+        free(made);
+        return NULL;
     }
-    entry = calloc(1, sizeof(*entry) + matcher->key.pattern.len);
+    made->entry.matcher = mercure_matcher_copy(matcher, (char *)(made + 1));
+    made->key = made->entry.matcher.key.pattern;
+    apr_hash_set(index->templates, made->key.data, (apr_ssize_t)made->key.len, made);
+    return &made->entry;
+}
+
+static mercure_index_entry *create_plain(mercure_index *index, const mercure_matcher *matcher)
+{
+    mercure_index_entry *entry = calloc(1, sizeof(*entry) + matcher->key.pattern.len);
+
     if (entry == NULL) {
         return NULL;
     }
@@ -174,22 +219,43 @@ static mercure_index_entry *create_entry(mercure_index *index, const mercure_mat
     return entry;
 }
 
+static mercure_index_entry *create_entry(mercure_index *index, const mercure_matcher *matcher)
+{
+    switch (matcher->key.kind) {
+    case MERCURE_MATCH_URLPATTERN:
+        return create_urlpattern(index, matcher);
+    case MERCURE_MATCH_URITEMPLATE:
+        return create_uritemplate(index, matcher);
+    default:
+        return create_plain(index, matcher);
+    }
+}
+
+static void drop_pattern(mercure_index *index, apr_hash_t *table, pattern_entry *pattern)
+{
+    apr_hash_set(table, pattern->key.data, (apr_ssize_t)pattern->key.len, NULL);
+    anchors_remove(index->anchors, &pattern->filed);
+    if (pattern->group != NULL) {
+        leave_group(index, pattern->group);
+    }
+}
+
 static void drop_entry(mercure_index *index, mercure_index_entry *entry)
 {
-    url_pattern *pattern;
+    mercure_str pattern = entry->matcher.key.pattern;
 
     switch (entry->matcher.key.kind) {
     case MERCURE_MATCH_ALL:
         index->all = NULL;
         break;
     case MERCURE_MATCH_EXACT:
-        apr_hash_set(index->exact, entry->matcher.key.pattern.data, (apr_ssize_t)entry->matcher.key.pattern.len, NULL);
+        apr_hash_set(index->exact, pattern.data, (apr_ssize_t)pattern.len, NULL);
         break;
     case MERCURE_MATCH_URLPATTERN:
-        pattern = (url_pattern *)entry;
-        apr_hash_set(index->patterns, pattern->key.data, (apr_ssize_t)pattern->key.len, NULL);
-        anchors_remove(index->anchors, &pattern->filed);
-        leave_group(index, pattern->group);
+        drop_pattern(index, index->patterns, (pattern_entry *)entry);
+        break;
+    case MERCURE_MATCH_URITEMPLATE:
+        drop_pattern(index, index->templates, (pattern_entry *)entry);
         break;
     }
     mercure_matcher_release(&entry->matcher);
@@ -243,13 +309,14 @@ void mercure_index_remove(mercure_index *index, mercure_index_member *member)
 
 size_t mercure_index_size(const mercure_index *index)
 {
-    return apr_hash_count(index->exact) + apr_hash_count(index->patterns) + (index->all != NULL ? 1 : 0);
+    return apr_hash_count(index->exact) + apr_hash_count(index->patterns) + apr_hash_count(index->templates) +
+           (index->all != NULL ? 1 : 0);
 }
 
 /* --- matching --- */
 
 typedef struct {
-    mercure_url_parts *url;
+    mercure_topic *topic;
     void (*visit)(void *context, mercure_index_entry *entry);
     void *context;
 } asking;
@@ -257,27 +324,55 @@ typedef struct {
 static void ask(void *context, anchored *one)
 {
     const asking *about = context;
-    url_pattern *pattern = (url_pattern *)((char *)one - offsetof(url_pattern, filed));
+    pattern_entry *pattern = (pattern_entry *)((char *)one - offsetof(pattern_entry, filed));
 
-    if (mercure_urlpattern_matches(pattern->entry.matcher.urlpattern, about->url)) {
+    if (mercure_matcher_matches(&pattern->entry.matcher, about->topic)) {
         about->visit(about->context, &pattern->entry);
     }
+}
+
+static void ask_urlpatterns(mercure_index *index, const base_group *group, asking *about)
+{
+    const mercure_url_parts *url = mercure_topic_resolve(about->topic, group->base);
+    mercure_str fields[URL_FIELDS];
+    size_t i;
+
+    if (url == NULL) {
+        return;
+    }
+    for (i = 0; i < URL_FIELDS; i++) {
+        fields[i] = mercure_url_parts_get(url, url_fields[i]);
+    }
+    anchors_find(index->anchors, group->number, fields, URL_FIELDS, ask, about);
+}
+
+/* A template is also its own topic, text for text. */
+static void ask_uritemplates(mercure_index *index, asking *about)
+{
+    mercure_str text = about->topic->text;
+    mercure_index_entry *same = apr_hash_get(index->templates, text.data, (apr_ssize_t)text.len);
+
+    if (same != NULL) {
+        about->visit(about->context, same);
+    }
+    anchors_find(index->anchors, TEMPLATES, &text, 1, ask, about);
 }
 
 static void match_topic(mercure_index *index, mercure_topic *topic,
                         void (*visit)(void *context, mercure_index_entry *entry), void *context)
 {
     mercure_index_entry *exact = apr_hash_get(index->exact, topic->text.data, (apr_ssize_t)topic->text.len);
+    asking about = {topic, visit, context};
     const base_group *group;
 
     if (exact != NULL) {
         visit(context, exact);
     }
     for (group = index->groups; group != NULL; group = group->next) {
-        asking about = {mercure_topic_resolve(topic, group->base), visit, context};
-        if (about.url != NULL) {
-            anchors_find(index->anchors, group->number, about.url, ask, &about);
-        }
+        ask_urlpatterns(index, group, &about);
+    }
+    if (apr_hash_count(index->templates) > 0) {
+        ask_uritemplates(index, &about);
     }
 }
 
@@ -310,4 +405,5 @@ void mercure_index_each(mercure_index *index, void (*visit)(void *context, mercu
     }
     visit_table(index->exact, visit, context);
     visit_table(index->patterns, visit, context);
+    visit_table(index->templates, visit, context);
 }

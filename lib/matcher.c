@@ -31,6 +31,16 @@ static mercure_status make_pattern(mercure_base *base, mercure_matcher *matcher,
     return status;
 }
 
+static mercure_status check_value(mercure_str value, mercure_error *err)
+{
+    mercure_status status = mercure_value_check("matcher", value, err);
+
+    if (status == MERCURE_OK && value.len == 0) {
+        return mercure_fail(err, MERCURE_INVALID, "an empty matcher");
+    }
+    return status;
+}
+
 mercure_status mercure_matcher_make(mercure_str type, mercure_str value, mercure_base *base, mercure_matcher *matcher,
                                     mercure_error *err)
 {
@@ -41,12 +51,9 @@ mercure_status mercure_matcher_make(mercure_str type, mercure_str value, mercure
         return mercure_fail(err, MERCURE_INVALID, "%.*s is not a supported matcher type, use exact or urlpattern",
                             (int)(type.len < 40 ? type.len : 40), type.data);
     }
-    status = mercure_value_check("matcher", value, err);
+    status = check_value(value, err);
     if (status != MERCURE_OK) {
         return status;
-    }
-    if (value.len == 0) {
-        return mercure_fail(err, MERCURE_INVALID, "an empty matcher");
     }
     *matcher =
         (mercure_matcher){.key = {.kind = exact ? MERCURE_MATCH_EXACT : MERCURE_MATCH_URLPATTERN, .pattern = value}};
@@ -57,6 +64,28 @@ mercure_status mercure_matcher_make(mercure_str type, mercure_str value, mercure
     return exact ? MERCURE_OK : make_pattern(base, matcher, err);
 }
 
+mercure_status mercure_selector_make(mercure_str value, mercure_matcher *matcher, mercure_error *err)
+{
+    mercure_status status = check_value(value, err);
+
+    if (status != MERCURE_OK) {
+        return status;
+    }
+    *matcher = (mercure_matcher){.key = {.kind = MERCURE_MATCH_EXACT, .pattern = value}};
+    if (mercure_str_is(value, "*")) {
+        matcher->key.kind = MERCURE_MATCH_ALL;
+        return MERCURE_OK;
+    }
+    if (memchr(value.data, '{', value.len) == NULL) {
+        return MERCURE_OK;
+    }
+    status = mercure_uritemplate_make(value, &matcher->uritemplate, err);
+    if (status == MERCURE_OK) {
+        matcher->key.kind = MERCURE_MATCH_URITEMPLATE;
+    }
+    return status == MERCURE_SYSTEM ? MERCURE_SYSTEM : MERCURE_OK; /* what is no template is just a topic */
+}
+
 mercure_status mercure_matcher_of_key(apr_pool_t *scratch, const mercure_matcher_key *key, mercure_matcher *matcher,
                                       mercure_error *err)
 {
@@ -64,6 +93,9 @@ mercure_status mercure_matcher_of_key(apr_pool_t *scratch, const mercure_matcher
     mercure_status status = MERCURE_OK;
 
     *matcher = (mercure_matcher){.key = *key};
+    if (key->kind == MERCURE_MATCH_URITEMPLATE) {
+        return mercure_uritemplate_make(key->pattern, &matcher->uritemplate, err);
+    }
     if (key->kind != MERCURE_MATCH_URLPATTERN) {
         return MERCURE_OK;
     }
@@ -89,6 +121,9 @@ mercure_matcher mercure_matcher_copy(const mercure_matcher *matcher, char *room)
     if (copy.urlpattern != NULL) {
         mercure_urlpattern_hold(copy.urlpattern);
     }
+    if (copy.uritemplate != NULL) {
+        mercure_uritemplate_hold(copy.uritemplate);
+    }
     return copy;
 }
 
@@ -96,6 +131,7 @@ void mercure_matcher_release(mercure_matcher *matcher)
 {
     mercure_base_release(matcher->base);
     mercure_urlpattern_release(matcher->urlpattern);
+    mercure_uritemplate_release(matcher->uritemplate);
 }
 
 bool mercure_matcher_matches(const mercure_matcher *matcher, mercure_topic *topic)
@@ -110,6 +146,9 @@ bool mercure_matcher_matches(const mercure_matcher *matcher, mercure_topic *topi
     case MERCURE_MATCH_URLPATTERN:
         url = mercure_topic_resolve(topic, matcher->base);
         return url != NULL && mercure_urlpattern_matches(matcher->urlpattern, url);
+    case MERCURE_MATCH_URITEMPLATE:
+        return mercure_str_equal(matcher->key.pattern, topic->text) ||
+               mercure_uritemplate_matches(matcher->uritemplate, topic->text);
     }
     return false;
 }

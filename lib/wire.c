@@ -199,6 +199,7 @@ static bool get_matcher(bytes_in *in, mercure_matcher_key *matcher)
     switch (matcher->kind) {
     case MERCURE_MATCH_ALL:
     case MERCURE_MATCH_EXACT:
+    case MERCURE_MATCH_URITEMPLATE:
         return matcher->base.len == 0;
     case MERCURE_MATCH_URLPATTERN:
         return matcher->base.len <= MERCURE_MAX_BASE;

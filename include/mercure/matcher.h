@@ -10,12 +10,14 @@
 #include "mercure/form.h"
 #include "mercure/str.h"
 #include "mercure/topic.h"
+#include "mercure/uritemplate.h"
 #include "mercure/urlpattern.h"
 
 typedef enum {
-    MERCURE_MATCH_ALL = 1,       /* the value `*`: every topic, whatever type was named */
-    MERCURE_MATCH_EXACT = 2,     /* byte for byte */
-    MERCURE_MATCH_URLPATTERN = 3 /* urlpattern.h, of the topic as a URL */
+    MERCURE_MATCH_ALL = 1,        /* the value `*`: every topic, whatever type was named */
+    MERCURE_MATCH_EXACT = 2,      /* byte for byte */
+    MERCURE_MATCH_URLPATTERN = 3, /* urlpattern.h, of the topic as a URL */
+    MERCURE_MATCH_URITEMPLATE = 4 /* 0.x only: the very same text, or what uritemplate.h says */
 } mercure_match_kind;
 
 /* What tells a matcher from any other. The strings are borrowed. */
@@ -25,13 +27,14 @@ typedef struct {
     mercure_str base; /* of a URL Pattern: the hub's URL, which it and its topics are relative to; else empty */
 } mercure_matcher_key;
 
-/* A matcher that can be asked. Its key's pattern is borrowed; base and urlpattern, of a URL Pattern only, are
- * references of its own.
+/* A matcher that can be asked. Its key's pattern is borrowed; the rest, where its kind has it, are references of its
+ * own.
  */
 typedef struct {
     mercure_matcher_key key;
     mercure_base *base;
     mercure_urlpattern *urlpattern;
+    mercure_uritemplate *uritemplate;
 } mercure_matcher;
 
 /* Make a matcher of a type's name ("exact" or "urlpattern", as it stands in `match_exact=` and in `match_type`) and a
@@ -45,6 +48,10 @@ typedef struct {
  */
 mercure_status mercure_matcher_make(mercure_str type, mercure_str value, mercure_base *base, mercure_matcher *matcher,
                                     mercure_error *err);
+
+/* Make a matcher of a topic selector of protocol 0.x (PROTOCOL 10): `*`, a topic, or a URI Template. Returns as above.
+ */
+mercure_status mercure_selector_make(mercure_str value, mercure_matcher *matcher, mercure_error *err);
 
 /* Make the matcher of a key, as another process names it. `scratch` is for parsing the base. As above. */
 mercure_status mercure_matcher_of_key(apr_pool_t *scratch, const mercure_matcher_key *key, mercure_matcher *matcher,

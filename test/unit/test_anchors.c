@@ -1,6 +1,8 @@
 /* test_anchors.c - a URL asks few of many patterns, and never too few. */
 #include "../../lib/anchors.h"
 
+#include "mercure/urlpattern.h"
+
 #include <string.h>
 
 #include "unit.h"
@@ -13,22 +15,22 @@ typedef struct {
 
 static apr_pool_t *pool;
 
-static mercure_url_parts *parts_of(const char *text)
-{
-    mercure_url *url;
-
-    assert_int_equal(mercure_url_parse(pool, text, strlen(text), NULL, &url, NULL), MERCURE_OK);
-    return mercure_url_parts_make(pool, url);
-}
+static const mercure_url_component fields[] = {MERCURE_URL_PATHNAME, MERCURE_URL_HOSTNAME, MERCURE_URL_SEARCH,
+                                               MERCURE_URL_HASH};
 
 static void file(anchors *a, uint64_t group, one_pattern *one, const char *text)
 {
+    anchor_literals literals[COUNT(fields)];
     mercure_error err;
 
     if (mercure_urlpattern_make(mercure_str_of(text), NULL, &one->pattern, &err) != MERCURE_OK) {
         fail_msg("%s: %s", text, err.reason);
     }
-    assert_true(anchors_add(a, group, one->pattern, &one->filed));
+    for (size_t i = 0; i < COUNT(fields); i++) {
+        literals[i].beginning = mercure_urlpattern_prefix(one->pattern, fields[i]);
+        literals[i].end = mercure_urlpattern_suffix(one->pattern, fields[i]);
+    }
+    assert_true(anchors_add(a, group, literals, COUNT(fields), &one->filed));
 }
 
 static void take_out(anchors *a, one_pattern *one)
@@ -43,11 +45,18 @@ static void count(void *context, anchored *filed)
     ++((one_pattern *)filed)->seen; /* its first field */
 }
 
-static int asked(const anchors *a, uint64_t group, const char *url)
+static int asked(const anchors *a, uint64_t group, const char *text)
 {
+    mercure_str values[COUNT(fields)];
+    mercure_url *url;
     int visits = 0;
 
-    anchors_find(a, group, parts_of(url), count, &visits);
+    assert_int_equal(mercure_url_parse(pool, text, strlen(text), NULL, &url, NULL), MERCURE_OK);
+    const mercure_url_parts *parts = mercure_url_parts_make(pool, url);
+    for (size_t i = 0; i < COUNT(fields); i++) {
+        values[i] = mercure_url_parts_get(parts, fields[i]);
+    }
+    anchors_find(a, group, values, COUNT(fields), count, &visits);
     return visits;
 }
 

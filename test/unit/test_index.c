@@ -255,6 +255,7 @@ static const char *random_topic(uint64_t *seed)
         "urn:isbn:1",
         "urn:isbn:2",
         "mailto:a@b",
+        "https://x/{one}",
         "https://[bad",
         "//one.example/a/b",
         "?x=1",
@@ -289,9 +290,25 @@ static mercure_matcher random_matcher(uint64_t *seed, mercure_base *const bases[
         "https://y/1#*",
         "https://*/(\\d+)/*",
     };
+    static const char *const selectors[] = {
+        "https://x/{one}",
+        "https://x/{one}/{two}",
+        "{+any}",
+        "/a{/rest*}",
+        "urn:isbn:{id}",
+        "{scheme}:a",
+        "a",
+        "{bad",
+        "*",
+    };
     mercure_base *base = bases[unit_draw(seed, 3)];
     mercure_matcher matcher;
 
+    if (unit_draw(seed, 4) == 0) {
+        assert_int_equal(
+            mercure_selector_make(mercure_str_of(selectors[unit_draw(seed, COUNT(selectors))]), &matcher, NULL), 0);
+        return matcher;
+    }
     if (unit_draw(seed, 3) == 0) {
         return matcher_of(unit_draw(seed, 8) == 0 ? "*" : random_topic(seed));
     }
@@ -309,7 +326,7 @@ static void the_index_finds_what_a_loop_over_all_matchers_finds(void **state)
     mercure_index_member members[MEMBERS];
     mercure_matcher matchers[MEMBERS];
     mercure_base *bases[3] = {base_of("https://one.example/hub"), base_of("http://two.example:8080/x/hub"), NULL};
-    int seen[MEMBERS], found = 0;
+    int seen[MEMBERS], found[5] = {0};
     uint64_t seed = 7;
 
     (void)state;
@@ -349,7 +366,9 @@ static void the_index_finds_what_a_loop_over_all_matchers_finds(void **state)
                 fail_msg("%.*s: the index says %d", (int)matchers[i].key.pattern.len, matchers[i].key.pattern.data,
                          seen[i]);
             }
-            found += wanted && matchers[i].key.kind == MERCURE_MATCH_URLPATTERN;
+            if (wanted) {
+                found[matchers[i].key.kind]++;
+            }
             for (size_t j = 0; j < i && first_of_its_kind; j++) {
                 first_of_its_kind = members[j].entry != members[i].entry;
             }
@@ -362,7 +381,9 @@ static void the_index_finds_what_a_loop_over_all_matchers_finds(void **state)
             assert_int_equal(seen[i], members[i].entry != NULL ? 1 : 0);
         }
     }
-    assert_true(found > 1000);
+    for (int kind = MERCURE_MATCH_ALL; kind <= MERCURE_MATCH_URITEMPLATE; kind++) {
+        assert_true(found[kind] > 1000);
+    }
     for (size_t i = 0; i < MEMBERS; i++) {
         if (members[i].entry != NULL) {
             mercure_index_remove(index, &members[i]);

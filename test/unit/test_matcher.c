@@ -175,6 +175,41 @@ static void a_url_pattern_sees_a_topic_as_a_url(void **state)
     }
 }
 
+static void a_selector_is_a_star_a_topic_or_a_uri_template(void **state)
+{
+    static const struct {
+        const char *selector;
+        mercure_match_kind kind;
+        const char *topic;
+        bool matches;
+    } cases[] = {
+        {"*", MERCURE_MATCH_ALL, "anything", true},
+        {"https://a.example/1", MERCURE_MATCH_EXACT, "https://a.example/1", true},
+        {"https://a.example/1", MERCURE_MATCH_EXACT, "https://a.example/2", false},
+        {"https://a.example/{id}", MERCURE_MATCH_URITEMPLATE, "https://a.example/1", true},
+        {"https://a.example/{id}", MERCURE_MATCH_URITEMPLATE, "https://a.example/1/2", false},
+        {"https://a.example/{id}", MERCURE_MATCH_URITEMPLATE, "https://a.example/{id}", true}, /* the very same text */
+        {"{unclosed", MERCURE_MATCH_EXACT, "{unclosed", true}, /* no template: just a topic */
+        {"{unclosed", MERCURE_MATCH_EXACT, "x", false},
+        {"/:id", MERCURE_MATCH_EXACT, "/1", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        mercure_matcher matcher, again;
+        assert_int_equal(mercure_selector_make(mercure_str_of(cases[i].selector), &matcher, &err), MERCURE_OK);
+        assert_int_equal(matcher.key.kind, cases[i].kind);
+        assert_int_equal(matches(&matcher, mercure_str_of(cases[i].topic)), cases[i].matches);
+        assert_int_equal(mercure_matcher_of_key(pool, &matcher.key, &again, &err), MERCURE_OK);
+        mercure_matcher_release(&matcher);
+        assert_int_equal(matches(&again, mercure_str_of(cases[i].topic)), cases[i].matches);
+        mercure_matcher_release(&again);
+    }
+    mercure_matcher matcher;
+    assert_int_equal(mercure_selector_make(S(""), &matcher, &err), MERCURE_INVALID);
+    assert_int_equal(mercure_selector_make(S("a\n"), &matcher, &err), MERCURE_INVALID);
+}
+
 static void a_matcher_made_of_its_key_is_the_same(void **state)
 {
     static const char *const types[] = {"exact", "exact", "urlpattern", "urlpattern"};
@@ -419,6 +454,7 @@ int main(void)
         cmocka_unit_test(a_matcher_keeps_the_rules_of_a_value),
         cmocka_unit_test(an_unknown_type_is_refused_even_for_a_star),
         cmocka_unit_test(a_url_pattern_sees_a_topic_as_a_url),
+        cmocka_unit_test(a_selector_is_a_star_a_topic_or_a_uri_template),
         cmocka_unit_test(a_matcher_made_of_its_key_is_the_same),
         cmocka_unit_test(a_key_of_a_malformed_pattern_or_base_makes_no_matcher),
         cmocka_unit_test(match_urlpattern_makes_url_patterns_among_the_others),
