@@ -22,7 +22,7 @@
 APLOG_USE_MODULE(mercure);
 
 #define LOOK_MS  1000  /* a file is looked at once in so long */
-#define ASK_MS   1000  /* brokerd is asked about one set once in so long */
+#define ASK_MS   100   /* brokerd is asked about one set once in so long */
 #define WAIT_MS  2000  /* for brokerd's answer */
 #define AVOID_MS 30000 /* nobody waits, after one waited in vain */
 
@@ -312,6 +312,9 @@ void key_sets_fetched(key_sets *sets, mercure_str url)
         if (e->url && mercure_str_is(url, e->name)) {
             e->answers++;
             e->asked = false;
+            if (e->key == NULL) {
+                e->asked_ms = 0; /* the first set: it may lack a key at once */
+            }
         }
     }
     pthread_cond_broadcast(&sets->answered);
