@@ -43,7 +43,7 @@ typedef struct source {
     /* The thread's own: */
     unsigned failures; /* in a row */
     uint64_t complained_ms;
-    bool stored; /* `digest` is that of the file's content */
+    bool known; /* `digest` is that of the set that was told of in the log */
     unsigned char digest[MERCURE_FINGERPRINT];
     fetch *transfer;
 } source;
@@ -287,15 +287,15 @@ static mercure_status keep(const fetcher *f, source *s, mercure_error *err)
     if ((status = mercure_jwks_parse(answer, &set, err)) != MERCURE_OK) {
         return status;
     }
-    if (!s->stored || memcmp(s->digest, mercure_key_fingerprint(set), sizeof(s->digest)) != 0) {
-        status = store(f, s->url, answer, err);
-        s->stored = status == MERCURE_OK;
+    /* Written anew also when it is the same: the file may have been damaged or removed. */
+    status = store(f, s->url, answer, err);
+    if (status == MERCURE_OK &&
+        (!s->known || memcmp(s->digest, mercure_key_fingerprint(set), sizeof(s->digest)) != 0)) {
+        s->known = true;
         memcpy(s->digest, mercure_key_fingerprint(set), sizeof(s->digest));
-        if (status == MERCURE_OK) {
-            mercure_key_url_show(mercure_str_of(s->url), shown, sizeof(shown));
-            log_notice("the key set of %s has %zu keys (%zu were skipped)", shown, mercure_jwks_count(set),
-                       mercure_jwks_skipped(set));
-        }
+        mercure_key_url_show(mercure_str_of(s->url), shown, sizeof(shown));
+        log_notice("the key set of %s has %zu keys (%zu were skipped)", shown, mercure_jwks_count(set),
+                   mercure_jwks_skipped(set));
     }
     mercure_key_free(set);
     return status;

@@ -11,7 +11,10 @@
 #include <http_core.h>
 #include <http_log.h>
 #include <errno.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/sha.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -527,11 +530,19 @@ static const char *set_key_set_ca(cmd_parms *cmd, void *data, const char *path)
 {
     const char *wrong = ap_check_cmd_context(cmd, GLOBAL_ONLY);
     const char *full = ap_server_root_relative(cmd->pool, path);
+    FILE *file = full != NULL && wrong == NULL ? fopen(full, "r") : NULL;
+    X509 *certificate = file != NULL ? PEM_read_X509(file, NULL, NULL, NULL) : NULL;
 
     (void)data;
-    if (wrong == NULL && (full == NULL || access(full, R_OK) != 0)) {
-        return apr_psprintf(cmd->pool, "MercureKeySetCA wants a file of certificates (PEM): %s cannot be read", path);
+    if (file != NULL) {
+        fclose(file);
     }
+    ERR_clear_error();
+    if (wrong == NULL && certificate == NULL) {
+        return apr_psprintf(cmd->pool, "MercureKeySetCA wants a file of certificates (PEM): there are none in %s",
+                            path);
+    }
+    X509_free(certificate);
     config_of_server(cmd->server)->key_set_ca = full;
     return wrong;
 }
