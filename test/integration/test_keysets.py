@@ -15,9 +15,9 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from client import PATH, Refused, Stream, claims, publish, published, request
+from client import Refused, Stream, claims, publish, published
 from provider import Key, Provider, key_set
-from server import BUILD, ISSUER, SECRET, Server, wait_for
+from server import BUILD, ISSUER, SECRET, wait_for
 
 ISS = "https://login.example"
 ALL = "RS256,RS384,RS512,PS256,PS384,PS512,ES256,ES384,ES512,EdDSA"
@@ -42,12 +42,12 @@ def provider(open_dir):
 @pytest.fixture
 def make_hub(make_server, provider):
     """make(url...) starts a server whose issuers' key sets are at these URLs; brokerd refreshes every second at most."""
-    def make(*issuers, refresh=1, main="", ca=True, start=True, **options):
+    def make(*issuers, refresh=1, main="", ca=True, start=True, broker_environment="", **options):
         lines = issuers or (f"MercureIssuer {ISS} both {ALL} jwks:{provider.url()}",)
         server = make_server(hub=HUB + "\n".join(lines) + "\n", start=False, **options)
         program = os.path.join(server.dir, "brokerd")
         with open(program, "w") as f:
-            f.write(f'#!/bin/sh\nexec {BUILD}/brokerd --keyset-min-refresh {refresh} "$@"\n')
+            f.write(f'#!/bin/sh\n{broker_environment}exec {BUILD}/brokerd --keyset-min-refresh {refresh} "$@"\n')
         os.chmod(program, 0o755)
         with open(server.config_file) as f:
             text = f.read()
@@ -244,6 +244,21 @@ def test_one_provider_that_hangs_does_not_hold_up_another(make_hub, provider):
     assert "exit signal" not in server.log()
 
 
+def test_a_burst_of_tokens_with_a_new_key_is_not_refused_for_long(make_hub, provider):
+    old, new = Key("old"), Key("new")
+    provider.serve(old)
+    server = make_hub()
+    assert status(server, old) == 200
+    provider.serve(old, new)
+    fetched = provider.count()
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda n: status(server, new), range(64)))
+    assert set(answers) <= {200, 401}
+    assert answers.count(200) >= 48  # a few wait for the fetch, some are refused meanwhile
+    assert answers[-1] == 200
+    assert provider.count() == fetched + 1
+
+
 # --- the provider is gone, or out of its mind ---
 
 def test_known_keys_outlive_the_provider_brokerd_and_httpd(make_hub, provider):
@@ -273,6 +288,27 @@ def test_known_keys_outlive_the_provider_brokerd_and_httpd(make_hub, provider):
     becomes(server, new, 200, 15)
     wait_for(lambda: status(server, key) == 401, "the key that the provider no longer has is refused")
     assert "SSL" not in server.log()
+
+
+def test_a_transfer_that_takes_too_long_is_given_up(make_hub, provider):
+    key = Key("a")
+
+    def drip(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        while not provider.released.wait(0.2):
+            handler.wfile.write(b" ")
+
+    provider.serve(key)
+    server = make_hub(f"MercureIssuer https://hangs.example both ES256 jwks:{provider.url('/hangs')}",
+                      f"MercureIssuer https://drips.example both ES256 jwks:{provider.url('/drips')}")
+    for name, answer in (("hangs", provider.hang), ("drips", drip)):
+        provider.serve(key, path=f"/{name}", Cache_Control="max-age=1")
+        assert status(server, key, iss=f"https://{name}.example") == 200
+        provider.answers[f"/{name}"] = answer
+    for name in ("hangs", "drips"):
+        server.wait_log(f"the key set of {provider.url('/' + name)}, the last good one stays in use: Timeout", 20)
+        assert status(server, key, iss=f"https://{name}.example") == 200
 
 
 SECRET_QUERY = "key=a-secret-of-the-url"
@@ -375,8 +411,12 @@ def test_a_name_that_leads_inside_is_fetched_only_when_the_admin_says_so(make_hu
     assert status(server, key) == 503
     server.wait_log("its address is not a public one: if it is meant to be private, say MercureKeySetPrivate On")
     assert provider.requests == []
-    server = make_hub(line, main="MercureKeySetPrivate On")
-    assert status(server, key) == 200
+    with open(server.config_file) as f:
+        text = f.read()
+    with open(server.config_file, "w") as f:
+        f.write(text.replace("MercureKeySetCA", "MercureKeySetPrivate On\nMercureKeySetCA"))
+    server.graceful()  # which starts another brokerd
+    becomes(server, key, 200)
 
 
 @pytest.mark.parametrize("host", ["2130706433", "127.1", "0x7f.0.0.1", "0", "10.1.2.3", "192.168.1.1", "169.254.169.254",
@@ -423,8 +463,7 @@ def test_http_is_for_loopback(make_hub, open_dir, host):
 def test_no_proxy_of_the_environment_is_used(make_hub, provider):
     key = Key("a")
     provider.serve(key)
-    trap = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "ALL_PROXY": "http://127.0.0.1:9"}
-    server = make_hub(environment=trap)
+    server = make_hub(broker_environment="export https_proxy=http://127.0.0.1:9 ALL_PROXY=http://127.0.0.1:9\n")
     assert status(server, key) == 200
 
 
@@ -536,6 +575,14 @@ def test_the_state_directory_holds_the_set_closed_to_others(make_hub, provider):
     assert os.stat(stored_sets(server)[0]).st_mode & 0o777 == 0o600
     assert os.stat(f"{server.state}/keysets").st_mode & 0o777 == 0o700
     assert open(stored_sets(server)[0], "rb").read() == key_set(key)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "3601", "soon", ""])
+def test_brokerd_wants_a_sensible_interval(tmp_path, seconds):
+    result = subprocess.run([f"{BUILD}/brokerd", "--state", str(tmp_path), "--socket-dir", str(tmp_path),
+                             "--keyset-min-refresh", seconds], capture_output=True, text=True, timeout=10)
+    assert result.returncode == 2
+    assert "--keyset-min-refresh wants 1 to 3600 seconds" in result.stderr
 
 
 def test_the_module_is_not_linked_with_libcurl():
