@@ -76,7 +76,7 @@ static bool set_rules(fetch *f, const char *url, const char *ca)
     bool secure = (f->reach & MERCURE_REACH_PUBLIC) != 0;
 
     return curl_easy_setopt(c, CURLOPT_URL, url) == CURLE_OK &&
-           curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, secure ? "https" : "http") == CURLE_OK &&
+           curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, secure ? "https" : "http,https") == CURLE_OK &&
            curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, "https") == CURLE_OK &&
            curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L) == CURLE_OK &&
            curl_easy_setopt(c, CURLOPT_MAXREDIRS, REDIRECTS) == CURLE_OK &&

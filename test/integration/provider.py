@@ -62,15 +62,19 @@ class Provider:
         self.tls, self.address, self.port = tls, address, free_port()
         self.ca = os.path.join(directory, "provider.pem")
         self.private = os.path.join(directory, "provider.key")
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                        "-keyout", self.private, "-out", self.ca, "-days", "2", "-subj", "/CN=localhost", "-addext",
-                        "subjectAltName=DNS:localhost,DNS:idp.localhost,IP:127.0.0.1"], check=True, capture_output=True)
-        os.chmod(self.ca, 0o644)
+        if tls:
+            self.make_certificate()
         self.answers = {}
         self.requests = []
         self.released = threading.Event()
         self.server = None
         self.start()
+
+    def make_certificate(self):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                        "-keyout", self.private, "-out", self.ca, "-days", "2", "-subj", "/CN=localhost", "-addext",
+                        "subjectAltName=DNS:localhost,DNS:idp.localhost,IP:127.0.0.1"], check=True, capture_output=True)
+        os.chmod(self.ca, 0o644)
 
     def url(self, path="/jwks", host="localhost"):
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}{path}"

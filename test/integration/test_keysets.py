@@ -448,14 +448,22 @@ def test_a_certificate_for_another_name_is_refused(make_hub, provider):
     assert provider.requests == []
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_http_is_for_loopback(make_hub, open_dir, host):
+def test_http_is_for_loopback_and_never_redirected_to(make_hub, provider, open_dir):
     key = Key("a")
     plain = Provider(open_dir, tls=False)
     plain.serve(key)
+    provider.serve(key)
+    plain.answers["/to-http"] = (302, {"Location": plain.url()}, b"")
+    plain.answers["/to-https"] = (302, {"Location": provider.url()}, b"")
+    urls = {"name": plain.url(), "address": plain.url(host="127.0.0.1"), "https": plain.url("/to-https"),
+            "http": plain.url("/to-http")}
     try:
-        server = make_hub(f"MercureIssuer {ISS} both ES256 jwks:{plain.url(host=host)}")
-        assert status(server, key) == 200
+        server = make_hub(*(f"MercureIssuer https://{name}.example both ES256 jwks:{url}" for name, url in urls.items()))
+        for name in ("name", "address", "https"):
+            assert status(server, key, iss=f"https://{name}.example") == 200
+        assert status(server, key, iss="https://http.example") == 503
+        server.wait_log("it redirects to something that is not https")
+        assert plain.count() == 2
     finally:
         plain.close()
 
