@@ -299,11 +299,11 @@ def test_a_transfer_that_takes_too_long_is_given_up(make_hub, provider):
         while not provider.released.wait(0.2):
             handler.wfile.write(b" ")
 
-    provider.serve(key)
+    for name in ("hangs", "drips"):
+        provider.serve(key, path=f"/{name}", Cache_Control="max-age=1")
     server = make_hub(f"MercureIssuer https://hangs.example both ES256 jwks:{provider.url('/hangs')}",
                       f"MercureIssuer https://drips.example both ES256 jwks:{provider.url('/drips')}")
     for name, answer in (("hangs", provider.hang), ("drips", drip)):
-        provider.serve(key, path=f"/{name}", Cache_Control="max-age=1")
         assert status(server, key, iss=f"https://{name}.example") == 200
         provider.answers[f"/{name}"] = answer
     for name in ("hangs", "drips"):
