@@ -23,6 +23,7 @@ ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -fvisibility=hidden -fstack-protector-str
 	-Iinclude $(WARN) $(CFLAGS) $(APR_CFLAGS) $(shell $(PKG) --cflags $(DEPS) libzmq)
 LIBS := $(APR_LIBS) $(shell $(PKG) --libs $(DEPS)) -pthread
 ZMQ_LIBS := $(shell $(PKG) --libs libzmq)
+CURL_LIBS := $(shell $(PKG) --libs libcurl)
 
 ifdef SANITIZE
 ALL_CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1
@@ -49,6 +50,8 @@ $(B)/obj/lib/%.o: ALL_CFLAGS += -Wshadow -Wconversion
 $(B)/obj/mod_mercure/%.o: ALL_CFLAGS += -DMERCURE_BROKERD='"$(PREFIX)/sbin/brokerd"' $(shell apxs -q CPPFLAGS 2>/dev/null) $(shell apxs -q EXTRA_CPPFLAGS 2>/dev/null) \
 	-isystem $(shell apxs -q INCLUDEDIR)
 
+$(B)/obj/brokerd/%.o: ALL_CFLAGS += $(shell $(PKG) --cflags libcurl)
+
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CC    $<"
@@ -57,7 +60,7 @@ $(B)/obj/%.o: %.c
 $(B)/brokerd: $(BROKERD_OBJS) $(LIB_OBJS)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
-	@$(CC) $(LDFLAGS) -o $@.new $^  $(LIBS) $(ZMQ_LIBS) && mv $@.new $@
+	@$(CC) $(LDFLAGS) -o $@.new $^  $(LIBS) $(ZMQ_LIBS) $(CURL_LIBS) && mv $@.new $@
 
 $(B)/mod_mercure.so: $(MODULE_OBJS) $(LIB_OBJS)
 	@mkdir -p $(@D)

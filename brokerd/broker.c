@@ -38,6 +38,7 @@ typedef struct {
     mercure_peer_id id;
     registry *registry;
     writer *writer;
+    fetcher *fetcher;
     void *context;
     void *publish; /* SUB */
     void *deliver; /* XPUB */
@@ -330,6 +331,38 @@ static void greet(broker *b, const mercure_peer_id *from, const mercure_wire_con
     welcome_if_ready(b, c);
 }
 
+/* --- key sets --- */
+
+static void want_keys(broker *b, const child *c, const mercure_wire_control *asked)
+{
+    if (!fetcher_want(b->fetcher, asked->url, asked->type == MERCURE_WIRE_KEYS_LACKING)) {
+        send_control(b, &c->id, &(mercure_wire_control){.type = MERCURE_WIRE_KEYS_FETCHED, .url = asked->url});
+    }
+}
+
+typedef struct {
+    broker *broker;
+    mercure_str url;
+} fetched_url;
+
+static void tell_fetched(void *context, child *c)
+{
+    const fetched_url *fetched = context;
+
+    if (c->welcomed) {
+        send_control(fetched->broker, &c->id,
+                     &(mercure_wire_control){.type = MERCURE_WIRE_KEYS_FETCHED, .url = fetched->url});
+    }
+}
+
+static void tell_all_fetched(void *context, mercure_str url)
+{
+    broker *b = context;
+    fetched_url fetched = {b, url};
+
+    registry_each(b->registry, tell_fetched, &fetched);
+}
+
 static void obey(broker *b, child *c, const mercure_wire_control *asked)
 {
     mercure_wire_control pong = {.type = MERCURE_WIRE_PONG, .number = c->sent};
@@ -347,6 +380,10 @@ static void obey(broker *b, child *c, const mercure_wire_control *asked)
             c->received = asked->number;
         }
         send_control(b, &c->id, &pong);
+        break;
+    case MERCURE_WIRE_KEYS_WANTED:
+    case MERCURE_WIRE_KEYS_LACKING:
+        want_keys(b, c, asked);
         break;
     case MERCURE_WIRE_BYE:
         registry_drop(b->registry, c);
@@ -490,6 +527,9 @@ static mercure_status set_up(broker *b, mercure_error *err)
     if (status != MERCURE_OK) {
         return status;
     }
+    if ((status = fetcher_create(b->options.state_dir, &b->options.fetcher, &b->fetcher, err)) != MERCURE_OK) {
+        return status;
+    }
     sigemptyset(&stop);
     sigaddset(&stop, SIGTERM);
     sigaddset(&stop, SIGINT);
@@ -518,6 +558,9 @@ static void tear_down(broker *b)
             take_results(b, rest);
             registry_each(b->registry, say_bye, b);
         }
+    }
+    if (b->fetcher != NULL) {
+        fetcher_stop(b->fetcher);
     }
     if (b->publish != NULL) {
         zmq_close(b->publish);
@@ -554,11 +597,12 @@ static mercure_status loop(broker *b, mercure_error *err)
 
     for (;;) {
         zmq_pollitem_t wait[] = {
-            {b->publish, 0, ZMQ_POLLIN, 0},    {b->deliver, 0, ZMQ_POLLIN, 0},
-            {b->control, 0, ZMQ_POLLIN, 0},    {NULL, writer_event(b->writer), ZMQ_POLLIN, 0},
-            {NULL, b->signals, ZMQ_POLLIN, 0}, {NULL, b->options.parent, ZMQ_POLLIN, 0},
+            {b->publish, 0, ZMQ_POLLIN, 0},           {b->deliver, 0, ZMQ_POLLIN, 0},
+            {b->control, 0, ZMQ_POLLIN, 0},           {NULL, writer_event(b->writer), ZMQ_POLLIN, 0},
+            {NULL, b->signals, ZMQ_POLLIN, 0},        {NULL, fetcher_event(b->fetcher), ZMQ_POLLIN, 0},
+            {NULL, b->options.parent, ZMQ_POLLIN, 0},
         };
-        int count = b->options.parent >= 0 ? 6 : 5;
+        int count = b->options.parent >= 0 ? 7 : 6;
 
         if (zmq_poll(wait, count, HOUSEKEEPING_MS) < 0 && zmq_errno() != EINTR) {
             return mercure_fail(err, MERCURE_SYSTEM, "cannot wait for messages: %s", zmq_strerror(zmq_errno()));
@@ -566,7 +610,7 @@ static mercure_status loop(broker *b, mercure_error *err)
         if (wait[4].revents != 0) {
             return MERCURE_OK;
         }
-        if (count == 6 && wait[5].revents != 0 && !hear_parent(b->options.parent)) {
+        if (count == 7 && wait[6].revents != 0 && !hear_parent(b->options.parent)) {
             log_notice("httpd is gone, stopping");
             return MERCURE_OK;
         }
@@ -574,6 +618,7 @@ static mercure_status loop(broker *b, mercure_error *err)
         drain(b, take_control);
         drain(b, take_publication);
         take_results(b, writer_results(b->writer));
+        fetcher_results(b->fetcher, tell_all_fetched, b);
         if (seconds_now() > next_housekeeping) {
             next_housekeeping = seconds_now();
             registry_each(b->registry, forget_if_silent, b);

@@ -4,13 +4,16 @@
 
 #include <stdbool.h>
 
+#include "fetcher.h"
+
 #include "mercure/error.h"
 
 typedef struct {
-    const char *state_dir;  /* holds history/ */
+    const char *state_dir;  /* holds history/ and keysets/ */
     const char *socket_dir; /* holds the three sockets */
     bool durable;
     int parent; /* a socket from httpd's parent, or -1: see broker_run() */
+    fetcher_options fetcher;
 } broker_options;
 
 /* Run until SIGTERM or SIGINT, or until the parent is gone.

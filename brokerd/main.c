@@ -29,6 +29,11 @@ static const char usage[] = "Usage: brokerd --state DIR --socket-dir DIR [option
                             "  --durability fsync      an update is on the disk before it is acknowledged (default)\n"
                             "  --durability async      the disk follows within a second: a power failure may lose\n"
                             "                          that much, a killed brokerd nothing\n"
+                            "  --keyset-ca FILE        certificates (PEM) that key sets' servers may have beside the\n"
+                            "                          system's\n"
+                            "  --keyset-private        key sets may be at private and loopback addresses\n"
+                            "  --keyset-min-refresh N  a key set is fetched for want of a key at most once in N\n"
+                            "                          seconds (default 30), and on schedule in 2 N at the soonest\n"
                             "  --parent-socket FD      used by httpd when it starts brokerd itself\n"
                             "  --help, --version\n"
                             "\n"
@@ -115,11 +120,14 @@ int main(int argc, char **argv)
         {"socket-dir", required_argument, NULL, 'k'},
         {"durability", required_argument, NULL, 'd'},
         {"parent-socket", required_argument, NULL, 'p'},
+        {"keyset-ca", required_argument, NULL, 'c'},
+        {"keyset-private", no_argument, NULL, 'i'},
+        {"keyset-min-refresh", required_argument, NULL, 'r'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'v'},
         {NULL, 0, NULL, 0},
     };
-    broker_options options = {NULL, NULL, true, -1};
+    broker_options options = {NULL, NULL, true, -1, {NULL, false, FETCHER_MIN_REFRESH}};
     mercure_error err;
     int option;
 
@@ -139,6 +147,18 @@ int main(int argc, char **argv)
             break;
         case 'p':
             options.parent = atoi(optarg);
+            break;
+        case 'c':
+            options.fetcher.ca = optarg;
+            break;
+        case 'i':
+            options.fetcher.inner = true;
+            break;
+        case 'r':
+            if (atoi(optarg) < 1 || atoi(optarg) > 3600) {
+                return usage_error("--keyset-min-refresh wants 1 to 3600 seconds");
+            }
+            options.fetcher.min_refresh = (unsigned)atoi(optarg);
             break;
         case 'h':
             fputs(usage, stdout);

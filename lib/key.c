@@ -5,7 +5,6 @@
 #include <openssl/crypto.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
@@ -36,13 +35,6 @@ static const struct {
     [MERCURE_ES384] = {"ES384", KIND_EC, "SHA384", 48, "secp384r1", false},
     [MERCURE_ES512] = {"ES512", KIND_EC, "SHA512", 66, "secp521r1", false},
     [MERCURE_EDDSA] = {"EdDSA", KIND_ED25519, NULL, 0, NULL, false},
-};
-
-struct mercure_key {
-    unsigned char *secret; /* HS*: raw bytes */
-    size_t secret_len;
-    EVP_PKEY *public_key; /* all others */
-    unsigned char fingerprint[MERCURE_FINGERPRINT];
 };
 
 bool key_algorithm(mercure_str name, mercure_algorithm *algorithm)
@@ -171,6 +163,18 @@ static mercure_status check_fit(EVP_PKEY *public_key, unsigned set, mercure_erro
     return MERCURE_OK;
 }
 
+unsigned key_algorithms(EVP_PKEY *public_key)
+{
+    unsigned i, set = 0;
+
+    for (i = MERCURE_RS256; i < MERCURE_ALGORITHMS; i++) {
+        if (check_fit(public_key, MERCURE_ALGORITHM_BIT(i), NULL) == MERCURE_OK) {
+            set |= MERCURE_ALGORITHM_BIT(i);
+        }
+    }
+    return set;
+}
+
 static mercure_status make_public(mercure_str bytes, unsigned set, mercure_key *key, mercure_error *err)
 {
     if (memmem(bytes.data, bytes.len, "PRIVATE KEY", 11) != NULL) {
@@ -202,6 +206,7 @@ mercure_status mercure_key_make(mercure_str bytes, unsigned set, mercure_key **r
     if (key == NULL) {
         return mercure_fail(err, MERCURE_SYSTEM, "no memory for a key");
     }
+    key->references = 1;
     SHA256((const unsigned char *)bytes.data, bytes.len, key->fingerprint);
     status = (set & secrets) != 0 ? make_secret(bytes, set, key, err) : make_public(bytes, set, key, err);
     if (status != MERCURE_OK) {
@@ -217,9 +222,15 @@ const unsigned char *mercure_key_fingerprint(const mercure_key *key)
     return key->fingerprint;
 }
 
+mercure_key *mercure_key_hold(mercure_key *key)
+{
+    atomic_fetch_add(&key->references, 1);
+    return key;
+}
+
 void mercure_key_free(mercure_key *key)
 {
-    if (key == NULL) {
+    if (key == NULL || atomic_fetch_sub(&key->references, 1) != 1) {
         return;
     }
     if (key->secret != NULL) {
@@ -227,6 +238,7 @@ void mercure_key_free(mercure_key *key)
         free(key->secret);
     }
     EVP_PKEY_free(key->public_key);
+    key_set_free(key->set);
     free(key);
 }
 

@@ -2,7 +2,20 @@
 #ifndef MERCURE_KEY_H
 #define MERCURE_KEY_H
 
+#include <openssl/evp.h>
+#include <stdatomic.h>
+
 #include "mercure/token.h"
+
+/* One of the three is there. */
+struct mercure_key {
+    atomic_uint references;
+    unsigned char *secret; /* HS*: raw bytes */
+    size_t secret_len;
+    EVP_PKEY *public_key; /* all other algorithms */
+    struct key_set *set;  /* jwks.c */
+    unsigned char fingerprint[MERCURE_FINGERPRINT];
+};
 
 /* The algorithm of this name; false when there is none ("none" is none). */
 bool key_algorithm(mercure_str name, mercure_algorithm *algorithm);
@@ -11,5 +24,23 @@ bool key_algorithm(mercure_str name, mercure_algorithm *algorithm);
  * Secrets are compared in constant time. Safe from any thread.
  */
 bool key_verify(const mercure_key *key, mercure_algorithm algorithm, mercure_str signed_part, mercure_str signature);
+
+/* All algorithms that a public key fits, as bits: by its kind, its curve and its length. */
+unsigned key_algorithms(EVP_PKEY *public_key);
+
+/* --- jwks.c --- */
+
+typedef enum {
+    KEY_GOOD,
+    KEY_BAD,    /* the set has the key, and the signature is not its own */
+    KEY_LACKING /* a newer set may have the key */
+} key_verdict;
+
+/* Is `signature` right with a key of the set? `kid` narrows the choice, and nothing else: with a `kid` that the set
+ * has, only those keys are tried; else those without one, or all of them when the token has none (`kid` is empty).
+ */
+key_verdict key_set_verify(const struct key_set *set, mercure_str kid, mercure_algorithm algorithm,
+                           mercure_str signed_part, mercure_str signature);
+void key_set_free(struct key_set *set);
 
 #endif

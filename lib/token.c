@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "base64url.h"
 #include "key.h"
 
 #define LEEWAY_SECONDS 30 /* for `nbf`; `exp` has none: no stream outlives it */
@@ -30,50 +31,6 @@ static bool split(mercure_str token, jws *parts)
     parts->signature = (mercure_str){second + 1, (size_t)(end - second - 1)};
     parts->signed_part = (mercure_str){token.data, (size_t)(second - token.data)};
     return true;
-}
-
-static int base64url_digit(char c)
-{
-    if (c >= 'A' && c <= 'Z') {
-        return c - 'A';
-    }
-    if (c >= 'a' && c <= 'z') {
-        return c - 'a' + 26;
-    }
-    if (c >= '0' && c <= '9') {
-        return c - '0' + 52;
-    }
-    if (c == '-') {
-        return 62;
-    }
-    return c == '_' ? 63 : -1;
-}
-
-/* Decode base64url without padding (RFC 7515, 2) into `out`, which has room for `in.len` bytes. Strict: no other
- * character, no set bits past the end.
- */
-static bool base64url_decode(mercure_str in, unsigned char *out, size_t *len)
-{
-    unsigned bits = 0, count = 0;
-    size_t i;
-
-    *len = 0;
-    if (in.len % 4 == 1) {
-        return false;
-    }
-    for (i = 0; i < in.len; i++) {
-        int digit = base64url_digit(in.data[i]);
-        if (digit < 0) {
-            return false;
-        }
-        bits = (bits << 6 | (unsigned)digit) & 0xFFFFu;
-        count += 6;
-        if (count >= 8) {
-            count -= 8;
-            out[(*len)++] = (unsigned char)(bits >> count);
-        }
-    }
-    return (bits & ((1u << count) - 1)) == 0;
 }
 
 /* One part as a JSON object, to be released with json_decref(); NULL when it is none. */
@@ -134,12 +91,38 @@ static mercure_status check_header(json_t *header, mercure_algorithm *algorithm,
     return MERCURE_OK;
 }
 
+static bool is_string(const json_t *json, const char *text)
+{
+    return json_is_string(json) &&
+           mercure_str_is((mercure_str){json_string_value(json), json_string_length(json)}, text);
+}
+
+/* `kid` is a hint: one that is no string gives none. */
+static mercure_str kid_of(const json_t *header)
+{
+    const json_t *kid = json_object_get(header, "kid");
+
+    return json_is_string(kid) ? (mercure_str){json_string_value(kid), json_string_length(kid)} : (mercure_str){"", 0};
+}
+
+static key_verdict try_issuer(const mercure_issuer *issuer, mercure_str kid, mercure_algorithm algorithm,
+                              mercure_str signed_part, mercure_str signature)
+{
+    if (issuer->key == NULL) {
+        return KEY_LACKING;
+    }
+    if (issuer->key->set != NULL) {
+        return key_set_verify(issuer->key->set, kid, algorithm, signed_part, signature);
+    }
+    return key_verify(issuer->key, algorithm, signed_part, signature) ? KEY_GOOD : KEY_BAD;
+}
+
 /* Find an issuer of this name, for this role and algorithm, whose key verifies the signature. */
-static mercure_status check_signature(const jws *parts, const json_t *iss, mercure_algorithm algorithm,
+static mercure_status check_signature(const jws *parts, mercure_str kid, const json_t *iss, mercure_algorithm algorithm,
                                       const mercure_trust *trust, unsigned role, mercure_error *err)
 {
     unsigned char *signature = malloc(parts->signature.len + 1);
-    bool known = false, allowed = false, good = false;
+    bool known = false, allowed = false, good = false, lacking = false;
     size_t len = 0, i;
 
     if (signature == NULL) {
@@ -151,8 +134,8 @@ static mercure_status check_signature(const jws *parts, const json_t *iss, mercu
     }
     for (i = 0; i < trust->issuer_count && !good; i++) {
         const mercure_issuer *issuer = &trust->issuers[i];
-        if (!json_is_string(iss) || json_string_length(iss) != strlen(issuer->iss) ||
-            strcmp(json_string_value(iss), issuer->iss) != 0 || !(issuer->roles & role)) {
+        key_verdict verdict;
+        if (!is_string(iss, issuer->iss) || !(issuer->roles & role)) {
             continue;
         }
         known = true;
@@ -160,7 +143,9 @@ static mercure_status check_signature(const jws *parts, const json_t *iss, mercu
             continue;
         }
         allowed = true;
-        good = key_verify(issuer->key, algorithm, parts->signed_part, (mercure_str){(char *)signature, len});
+        verdict = try_issuer(issuer, kid, algorithm, parts->signed_part, (mercure_str){(char *)signature, len});
+        good = verdict == KEY_GOOD;
+        lacking = lacking || verdict == KEY_LACKING;
     }
     free(signature);
     if (good) {
@@ -173,6 +158,12 @@ static mercure_status check_signature(const jws *parts, const json_t *iss, mercu
     if (!allowed) {
         return mercure_fail(err, MERCURE_INVALID, "the token's alg is not among those of MercureIssuer %s",
                             quote(iss).text);
+    }
+    if (lacking) {
+        return mercure_fail(
+            err, MERCURE_NOT_FOUND,
+            "the token's key is not in the key set of MercureIssuer %s, or the set has not been fetched",
+            quote(iss).text);
     }
     return mercure_fail(err, MERCURE_INVALID, "the token's signature does not verify with any key of MercureIssuer %s",
                         quote(iss).text);
@@ -237,7 +228,7 @@ static mercure_status verify_parts(const jws *parts, json_t *header, json_t *cla
     if (claims == NULL) {
         return mercure_fail(err, MERCURE_INVALID, "the token's payload is not a JSON object");
     }
-    status = check_signature(parts, json_object_get(claims, "iss"), algorithm, trust, role, err);
+    status = check_signature(parts, kid_of(header), json_object_get(claims, "iss"), algorithm, trust, role, err);
     if (status != MERCURE_OK) {
         return status;
     }
@@ -268,4 +259,19 @@ mercure_status mercure_token_verify(mercure_str token, const mercure_trust *trus
     json_decref(header);
     json_decref(claims);
     return status;
+}
+
+bool mercure_token_claims_issuer(mercure_str token, const char *iss)
+{
+    json_t *claims;
+    bool same;
+    jws parts;
+
+    if (token.len > MERCURE_MAX_TOKEN || !split(token, &parts)) {
+        return false;
+    }
+    claims = decode_json(parts.payload);
+    same = is_string(json_object_get(claims, "iss"), iss);
+    json_decref(claims);
+    return same;
 }

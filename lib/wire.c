@@ -139,6 +139,7 @@ bool mercure_wire_get_delivery(mercure_str frame, mercure_wire_delivery *deliver
 #define HAS_NUMBER  4u
 #define HAS_STATUS  8u
 #define HAS_NONCE   16u
+#define HAS_URL     32u
 
 static unsigned fields_of(unsigned type)
 {
@@ -157,6 +158,10 @@ static unsigned fields_of(unsigned type)
     case MERCURE_WIRE_PING:
     case MERCURE_WIRE_PONG:
         return HAS_NUMBER;
+    case MERCURE_WIRE_KEYS_WANTED:
+    case MERCURE_WIRE_KEYS_LACKING:
+    case MERCURE_WIRE_KEYS_FETCHED:
+        return HAS_URL;
     default: /* UNKNOWN and BYE have none */
         return 0;
     }
@@ -185,6 +190,9 @@ size_t mercure_wire_put_control(const mercure_wire_control *control, unsigned ch
     if (fields & HAS_NONCE) {
         bytes_put_number(&to, control->nonce, 8);
     }
+    if (fields & HAS_URL) {
+        put_str(&to, control->url);
+    }
     return finish(&to, out);
 }
 
@@ -212,7 +220,7 @@ bool mercure_wire_get_control(mercure_str frame, mercure_wire_control *control)
     bytes_in in;
     unsigned type = open_frame(frame, &in), fields;
 
-    if (type < MERCURE_WIRE_HELLO || type > MERCURE_WIRE_BYE) {
+    if (type < MERCURE_WIRE_HELLO || type > MERCURE_WIRE_KEYS_FETCHED) {
         return false;
     }
     control->type = (mercure_wire_type)type;
@@ -234,6 +242,12 @@ bool mercure_wire_get_control(mercure_str frame, mercure_wire_control *control)
     }
     if (fields & HAS_NONCE) {
         control->nonce = bytes_get_number(&in, 8);
+    }
+    if (fields & HAS_URL) {
+        control->url = get_str(&in);
+        if (control->url.len == 0 || control->url.len > MERCURE_KEY_URL_MAX) {
+            return false;
+        }
     }
     return all_read(&in);
 }

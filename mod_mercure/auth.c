@@ -65,27 +65,105 @@ static apr_status_t release_grants(void *grants)
     return APR_SUCCESS;
 }
 
-static mercure_status verify(const hub_request *q, const char *token, unsigned role, hub_credentials *credentials,
-                             mercure_error *err)
+static apr_status_t free_key(void *key)
 {
-    const apr_array_header_t *issuers = q->dir->issuers;
-    mercure_trust trust = {issuers != NULL ? (const mercure_issuer *)issuers->elts : NULL,
-                           issuers != NULL ? (size_t)issuers->nelts : 0, q->identifier, q->base};
-    mercure_str text = mercure_str_of(token);
+    mercure_key_free(key);
+    return APR_SUCCESS;
+}
+
+/* The issuers with their keys as they are now; key sets are held until the request's end. */
+static mercure_issuer *issuers_now(const hub_request *q, streamer *st, size_t *count)
+{
+    const apr_array_header_t *configured = q->dir->issuers;
+    mercure_issuer *issuers;
+    size_t i;
+
+    *count = configured != NULL ? (size_t)configured->nelts : 0;
+    issuers = apr_palloc(q->r->pool, (*count + 1) * sizeof(*issuers));
+    for (i = 0; i < *count; i++) {
+        const config_issuer *one = &APR_ARRAY_IDX(configured, i, config_issuer);
+        issuers[i] = one->trusted;
+        if (one->source != NULL) {
+            mercure_key *set = key_sets_find(child_key_sets(), st, one->source);
+            if (set != NULL) {
+                apr_pool_cleanup_register(q->r->pool, set, free_key, apr_pool_cleanup_null);
+            }
+            issuers[i].key = set;
+        }
+    }
+    return issuers;
+}
+
+static mercure_status verify_now(mercure_str token, const mercure_trust *trust, unsigned role,
+                                 hub_credentials *credentials, mercure_error *err)
+{
     token_cache *cache = child_tokens();
     int64_t now = time(NULL);
     bool digested =
-        text.len <= MERCURE_MAX_TOKEN && cache != NULL && token_cache_digest(text, &trust, role, credentials->digest);
+        token.len <= MERCURE_MAX_TOKEN && cache != NULL && token_cache_digest(token, trust, role, credentials->digest);
     mercure_status status;
 
     if (digested && (credentials->grants = token_cache_find(cache, credentials->digest, now)) != NULL) {
         return MERCURE_OK;
     }
-    status = mercure_token_verify(text, &trust, role, now, &credentials->grants, err);
+    status = mercure_token_verify(token, trust, role, now, &credentials->grants, err);
     if (status == MERCURE_OK && digested) {
         token_cache_add(cache, credentials->digest, credentials->grants);
     }
     return status;
+}
+
+/* Ask for newer key sets of the issuer that the token claims. True when there may be one. */
+static bool refresh(const hub_request *q, streamer *st, mercure_str token, unsigned role)
+{
+    const apr_array_header_t *configured = q->dir->issuers;
+    bool refreshed = false;
+    int i;
+
+    for (i = 0; st != NULL && i < configured->nelts; i++) {
+        const config_issuer *one = &APR_ARRAY_IDX(configured, i, config_issuer);
+        if (one->source != NULL && (one->trusted.roles & role) &&
+            mercure_token_claims_issuer(token, one->trusted.iss)) {
+            refreshed = key_sets_refresh(child_key_sets(), st, one->source) || refreshed;
+        }
+    }
+    return refreshed;
+}
+
+static bool any_set_missing(const mercure_trust *trust, mercure_str token)
+{
+    size_t i;
+
+    for (i = 0; i < trust->issuer_count; i++) {
+        if (trust->issuers[i].key == NULL && mercure_token_claims_issuer(token, trust->issuers[i].iss)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Returns what mercure_token_verify() does, with MERCURE_NOT_FOUND only when no key set of the issuer is there. */
+static mercure_status verify(const hub_request *q, const char *text, unsigned role, hub_credentials *credentials,
+                             mercure_error *err)
+{
+    mercure_str token = mercure_str_of(text);
+    streamer *st = NULL;
+    mercure_trust trust = {.audience = q->identifier, .base = q->base};
+    mercure_status status;
+    int i;
+
+    for (i = 0; q->dir->issuers != NULL && i < q->dir->issuers->nelts && st == NULL; i++) {
+        if (APR_ARRAY_IDX(q->dir->issuers, i, config_issuer).source != NULL) {
+            st = child_streamer(q->r->server, err); /* without it a set is used as it is */
+        }
+    }
+    trust.issuers = issuers_now(q, st, &trust.issuer_count);
+    status = verify_now(token, &trust, role, credentials, err);
+    if (status == MERCURE_NOT_FOUND && refresh(q, st, token, role)) {
+        trust.issuers = issuers_now(q, st, &trust.issuer_count);
+        status = verify_now(token, &trust, role, credentials, err);
+    }
+    return status == MERCURE_NOT_FOUND && !any_set_missing(&trust, token) ? MERCURE_INVALID : status;
 }
 
 int auth_credentials(const hub_request *q, unsigned role, hub_credentials *credentials, bool *answered)
@@ -110,6 +188,7 @@ int auth_credentials(const hub_request *q, unsigned role, hub_credentials *crede
         *answered = false;
         return OK;
     case MERCURE_SYSTEM:
+    case MERCURE_NOT_FOUND: /* the token may be good: the provider's keys are not here yet */
         return answer_retry(q, HTTP_SERVICE_UNAVAILABLE, 5, err.reason);
     default:
         return answer_challenge(q, HTTP_UNAUTHORIZED, "invalid_token", err.reason);

@@ -8,6 +8,7 @@
 #include <ap_mpm.h>
 #include <dirent.h>
 #include <http_log.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@ APLOG_USE_MODULE(mercure);
 static struct {
     counters *counters;
     token_cache *tokens;
+    key_sets *key_sets;
     pthread_mutex_t lock; /* guards the start of the streamer */
     streamer *streamer;
     unsigned streams_most;
@@ -87,6 +89,14 @@ static void set_budget(server_rec *s)
                  child.streams_most, limit);
 }
 
+/* Few, so that tokens with made-up keys cannot hold the workers. */
+static unsigned key_set_waiters(void)
+{
+    unsigned eighth = child.workers_here / 8;
+
+    return eighth < 1 ? 1 : eighth > 4 ? 4 : eighth;
+}
+
 void child_init(apr_pool_t *pool, server_rec *s)
 {
     int threads = 1, children = 1;
@@ -97,6 +107,11 @@ void child_init(apr_pool_t *pool, server_rec *s)
     child.workers = child.workers_here * (children > 0 ? (unsigned)children : 1);
     set_budget(s);
     child.tokens = token_cache_create(TOKENS_CACHED);
+    child.key_sets = key_sets_create(config_key_set_dir(pool, s), key_set_waiters());
+    if (child.key_sets == NULL) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "mercure: no memory for key sets");
+        exit(APEXIT_CHILDSICK);
+    }
     if (child.counters != NULL && !counters_claim(child.counters, getpid())) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
                      "mercure: more children than expected: this one counts no subscribers, limits do not apply to it");
@@ -112,8 +127,8 @@ streamer *child_streamer(server_rec *s, mercure_error *err)
     if (child.streamer == NULL) {
         apr_pool_t *pool;
         if (apr_pool_create(&pool, NULL) == APR_SUCCESS) {
-            child.streamer =
-                streamer_start(config_socket_dir(pool, s), config_history_dir(pool, s), child.counters, err);
+            child.streamer = streamer_start(config_socket_dir(pool, s), config_history_dir(pool, s), child.counters,
+                                            child.key_sets, err);
             apr_pool_destroy(pool);
         } else {
             mercure_fail(err, MERCURE_SYSTEM, "no memory");
@@ -127,6 +142,11 @@ streamer *child_streamer(server_rec *s, mercure_error *err)
 token_cache *child_tokens(void)
 {
     return child.tokens;
+}
+
+key_sets *child_key_sets(void)
+{
+    return child.key_sets;
 }
 
 counters *child_counters(void)

@@ -1,10 +1,12 @@
-/* child.h - the one struct of a child process of httpd: its streamer, its cache of tokens, its descriptor budget. */
+/* child.h - the one struct of a child process of httpd: its streamer, its tokens and key sets, its descriptor budget.
+ */
 #ifndef MOD_MERCURE_CHILD_H
 #define MOD_MERCURE_CHILD_H
 
 #include <httpd.h>
 
 #include "counters.h"
+#include "key_sets.h"
 #include "streamer.h"
 #include "token_cache.h"
 
@@ -20,6 +22,7 @@ void child_init(apr_pool_t *pool, server_rec *s);
 streamer *child_streamer(server_rec *s, mercure_error *err);
 
 token_cache *child_tokens(void);
+key_sets *child_key_sets(void);
 counters *child_counters(void);
 
 /* May this child hold one more stream, by its descriptors? Counts it if so; the stream's end counts it out. */

@@ -11,11 +11,12 @@
 #include <http_core.h>
 #include <http_log.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/sha.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "mercure/limits.h"
@@ -26,7 +27,6 @@ APLOG_USE_MODULE(mercure);
 #define DEFAULT_STATE_DIR "/var/lib/mercure"
 #define DEFAULT_COOKIE    "__Secure-mercure_access_token"
 #define DEFAULT_MAX_BODY  (1 << 20)
-#define KEY_FILE_MAX      65536
 
 #ifndef MERCURE_BROKERD
 #define MERCURE_BROKERD "/usr/local/sbin/brokerd"
@@ -44,6 +44,7 @@ void *config_create_server(apr_pool_t *pool, server_rec *s)
     config->dispatch_timeout = UNSET;
     config->max_pending = UNSET;
     config->durable = UNSET;
+    config->key_sets_private = UNSET;
     return config;
 }
 
@@ -245,142 +246,15 @@ static const char *add_origin(cmd_parms *cmd, apr_array_header_t **list, const c
     return NULL;
 }
 
-/* --- keys --- */
-
-/* Read a key file. From an .htaccess file only a regular file of the same owner is taken: httpd's children read as one
- * user for all tenants, and a tenant must not make them read another's.
- */
-static const char *read_key_file(cmd_parms *cmd, const char *path, mercure_str *bytes)
-{
-    const char *full = ap_server_root_relative(cmd->pool, path);
-    struct stat file, owner;
-    char *buffer;
-    ssize_t len;
-    int fd = full != NULL ? open(full, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
-
-    if (fd < 0) {
-        return apr_psprintf(cmd->pool, "cannot open the key file %s: %s", path, strerror(errno));
-    }
-    if (fstat(fd, &file) != 0 || !S_ISREG(file.st_mode) || file.st_size > KEY_FILE_MAX || file.st_size == 0) {
-        close(fd);
-        return apr_psprintf(cmd->pool, "the key file %s must be a regular file of 1 to %d bytes", path, KEY_FILE_MAX);
-    }
-    if (in_htaccess(cmd) && (stat(cmd->directive->filename, &owner) != 0 || owner.st_uid != file.st_uid)) {
-        close(fd);
-        return apr_psprintf(cmd->pool, "the key file %s must belong to the owner of the .htaccess file", path);
-    }
-    buffer = apr_palloc(cmd->pool, (apr_size_t)file.st_size);
-    len = read(fd, buffer, (size_t)file.st_size);
-    close(fd);
-    if (len != file.st_size) {
-        return apr_psprintf(cmd->pool, "cannot read the key file %s", path);
-    }
-    *bytes = (mercure_str){buffer, (size_t)len};
-    return NULL;
-}
-
-/* A raw secret made with `openssl rand -hex 32 > file` ends with a newline that nobody means. */
-static void drop_final_newline(mercure_str *bytes)
-{
-    if (bytes->len > 0 && bytes->data[bytes->len - 1] == '\n') {
-        bytes->len--;
-    }
-    if (bytes->len > 0 && bytes->data[bytes->len - 1] == '\r') {
-        bytes->len--;
-    }
-}
-
-static const char *find_key(cmd_parms *cmd, const char *text, mercure_str *bytes)
-{
-    if (strncmp(text, "file:", 5) == 0) {
-        const char *wrong = read_key_file(cmd, text + 5, bytes);
-        if (wrong == NULL) {
-            drop_final_newline(bytes);
-        }
-        return wrong;
-    }
-    if (strncmp(text, "env:", 4) == 0) {
-        const char *value = getenv(text + 4);
-        if (in_htaccess(cmd)) {
-            return "MercureIssuer: env: is not allowed in .htaccess files, use file: or the key itself";
-        }
-        if (value == NULL || *value == '\0') {
-            return apr_psprintf(cmd->pool, "MercureIssuer: the environment variable %s is not set", text + 4);
-        }
-        *bytes = mercure_str_of(value);
-        return NULL;
-    }
-    if (strncmp(text, "jwks:", 5) == 0) {
-        return "MercureIssuer: jwks: is not supported by this version, use file: with a PEM public key";
-    }
-    *bytes = mercure_str_of(text);
-    return NULL;
-}
-
-static apr_status_t free_key(void *key)
-{
-    mercure_key_free(key);
-    return APR_SUCCESS;
-}
-
-static const char *parse_roles(const char *text, unsigned *roles)
-{
-    if (strcasecmp(text, "publisher") == 0) {
-        *roles = MERCURE_ROLE_PUBLISHER;
-    } else if (strcasecmp(text, "subscriber") == 0) {
-        *roles = MERCURE_ROLE_SUBSCRIBER;
-    } else if (strcasecmp(text, "both") == 0) {
-        *roles = MERCURE_ROLE_PUBLISHER | MERCURE_ROLE_SUBSCRIBER;
-    } else {
-        return "MercureIssuer wants publisher, subscriber or both as its second word";
-    }
-    return NULL;
-}
+/* --- setters: directories --- */
 
 static const char *set_issuer(cmd_parms *cmd, void *data, int argc, char *const argv[])
 {
     dir_config *config = data;
-    mercure_issuer *issuer;
-    mercure_str bytes;
-    mercure_error err;
-    mercure_key *key;
-    unsigned roles, algorithms;
-    const char *wrong;
 
-    if (argc != 4) {
-        return "MercureIssuer wants four words: ISSUER publisher|subscriber|both ALGORITHM[,ALGORITHM] KEY, where KEY "
-               "is "
-               "a secret, file:PATH or env:NAME";
-    }
-    if (strcmp(argv[0], "*") == 0) {
-        return "MercureIssuer * (any issuer) is not supported by this version: name the token's iss";
-    }
-    if ((wrong = parse_roles(argv[1], &roles)) != NULL) {
-        return wrong;
-    }
-    if (mercure_algorithms_parse(mercure_str_of(argv[2]), &algorithms, &err) != MERCURE_OK) {
-        return apr_psprintf(cmd->pool, "MercureIssuer %s: %s", argv[0], err.reason);
-    }
-    if ((wrong = find_key(cmd, argv[3], &bytes)) != NULL) {
-        return wrong;
-    }
-    if (mercure_key_make(bytes, algorithms, &key, &err) != MERCURE_OK) {
-        return apr_psprintf(cmd->pool, "MercureIssuer %s: %s", argv[0], err.reason);
-    }
-    apr_pool_cleanup_register(cmd->pool, key, free_key, apr_pool_cleanup_null);
-    if (config->issuers == NULL) {
-        config->issuers = apr_array_make(cmd->pool, 2, sizeof(mercure_issuer));
-    }
     note_tenant(cmd, config);
-    issuer = apr_array_push(config->issuers);
-    issuer->iss = apr_pstrdup(cmd->pool, argv[0]);
-    issuer->roles = roles;
-    issuer->algorithms = algorithms;
-    issuer->key = key;
-    return NULL;
+    return config_add_issuer(cmd, &config->issuers, argc, argv);
 }
-
-/* --- setters: directories --- */
 
 static const char *set_enabled(cmd_parms *cmd, void *data, int on)
 {
@@ -652,6 +526,34 @@ static const char *set_durability(cmd_parms *cmd, void *data, const char *text)
     return ap_check_cmd_context(cmd, GLOBAL_ONLY);
 }
 
+static const char *set_key_set_ca(cmd_parms *cmd, void *data, const char *path)
+{
+    const char *wrong = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    const char *full = ap_server_root_relative(cmd->pool, path);
+    FILE *file = full != NULL && wrong == NULL ? fopen(full, "r") : NULL;
+    X509 *certificate = file != NULL ? PEM_read_X509(file, NULL, NULL, NULL) : NULL;
+
+    (void)data;
+    if (file != NULL) {
+        fclose(file);
+    }
+    ERR_clear_error();
+    if (wrong == NULL && certificate == NULL) {
+        return apr_psprintf(cmd->pool, "MercureKeySetCA wants a file of certificates (PEM): there are none in %s",
+                            path);
+    }
+    X509_free(certificate);
+    config_of_server(cmd->server)->key_set_ca = full;
+    return wrong;
+}
+
+static const char *set_key_sets_private(cmd_parms *cmd, void *data, int on)
+{
+    (void)data;
+    config_of_server(cmd->server)->key_sets_private = on;
+    return ap_check_cmd_context(cmd, GLOBAL_ONLY);
+}
+
 #define DIR_FIELD(field)    (void *)APR_OFFSETOF(dir_config, field)
 #define SERVER_FIELD(field) (void *)APR_OFFSETOF(server_config, field)
 #define IN_DIR              (RSRC_CONF | OR_AUTHCFG)
@@ -685,6 +587,10 @@ const command_rec config_commands[] = {
     AP_INIT_TAKE1("MercureBrokerProgram", set_broker_program, NULL, RSRC_CONF, "the path of brokerd"),
     AP_INIT_TAKE1("MercureStateDir", set_state_dir, NULL, RSRC_CONF, "where the history is kept"),
     AP_INIT_TAKE1("MercureDurability", set_durability, NULL, RSRC_CONF, "fsync or async"),
+    AP_INIT_TAKE1("MercureKeySetCA", set_key_set_ca, NULL, RSRC_CONF,
+                  "a file of further certificates that key sets' servers may have"),
+    AP_INIT_FLAG("MercureKeySetPrivate", set_key_sets_private, NULL, RSRC_CONF,
+                 "On: key sets may be at private and loopback addresses"),
     {NULL},
 };
 
@@ -763,6 +669,11 @@ const char *config_socket_dir(apr_pool_t *pool, const server_rec *s)
 const char *config_history_dir(apr_pool_t *pool, const server_rec *s)
 {
     return apr_pstrcat(pool, config_state_dir(pool, s), "/history", NULL);
+}
+
+const char *config_key_set_dir(apr_pool_t *pool, const server_rec *s)
+{
+    return apr_pstrcat(pool, config_state_dir(pool, s), "/keysets", NULL);
 }
 
 const char *config_broker_program(apr_pool_t *pool, const server_rec *s)

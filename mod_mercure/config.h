@@ -6,6 +6,8 @@
 #include <http_config.h>
 #include <stdatomic.h>
 
+#include "key_sets.h"
+
 #include "mercure/history.h"
 #include "mercure/token.h"
 
@@ -16,6 +18,12 @@ typedef struct {
     _Atomic uint64_t second;
     atomic_uint lines, suppressed;
 } log_budget;
+
+/* One MercureIssuer. With a source, `trusted.key` is what the set was when the configuration was read. */
+typedef struct {
+    mercure_issuer trusted;
+    const key_set_source *source;
+} config_issuer;
 
 /* What a virtual host, or the whole server, sets. */
 typedef struct {
@@ -32,6 +40,8 @@ typedef struct {
     const char *broker_program;
     const char *state_dir;
     int durable;
+    const char *key_set_ca;
+    int key_sets_private;
 } server_config;
 
 /* What a directory, location or .htaccess file sets. A limit is 0 for "none". */
@@ -41,7 +51,7 @@ typedef struct {
     const char *hub_name;
     const char
         *tenant_dir; /* of the .htaccess file that switched the hub on, named it or gave it keys; NULL: the admin did */
-    apr_array_header_t *issuers;         /* of mercure_issuer */
+    apr_array_header_t *issuers;         /* of config_issuer */
     apr_array_header_t *publish_origins; /* of const char * */
     const char *cookie_name;
     apr_int64_t max_body;
@@ -79,10 +89,16 @@ const char *config_cookie_name(const dir_config *dir);
 const char *config_state_dir(apr_pool_t *pool, const server_rec *s);
 const char *config_socket_dir(apr_pool_t *pool, const server_rec *s);
 const char *config_history_dir(apr_pool_t *pool, const server_rec *s);
+const char *config_key_set_dir(apr_pool_t *pool, const server_rec *s);
 const char *config_broker_program(apr_pool_t *pool, const server_rec *s);
 
 /* The name of the hub that serves this directory: the tenant. */
 const char *config_hub_name(apr_pool_t *pool, const server_rec *s, const dir_config *dir);
+
+/* config_issuer.c: the words of a MercureIssuer directive, checked and added to a list that may be NULL yet. Returns
+ * what is wrong, or NULL.
+ */
+const char *config_add_issuer(cmd_parms *cmd, apr_array_header_t **issuers, int argc, char *const argv[]);
 
 /* An origin ("https://example.com:8443") in the form browsers send, or NULL when it is none. */
 const char *config_canonical_origin(apr_pool_t *pool, const char *origin);

@@ -35,6 +35,7 @@
 #define REPEAT_MS        500  /* a publication is sent again */
 #define PUBLISH_WAIT_MS  5000 /* a publisher waits so long at most */
 #define QUEUE_BOUND      100000
+#define KEYS_WANTED_MS   600000 /* brokerd is told again what key sets are in use */
 
 typedef enum { DOWN, GREETING, SYNCING, UP } link_state;
 
@@ -63,6 +64,7 @@ struct broker_link {
     uint64_t ponged;   /* the last pong's number */
     uint64_t pinged;   /* `received` when we last pinged */
     uint64_t next_ping_ms;
+    uint64_t next_keys_ms;
     uint64_t heard_ms;
     _Atomic uint64_t down_since_ms; /* 0: brokerd is there */
     pthread_mutex_t lock;           /* guards the list and the numbers */
@@ -188,6 +190,17 @@ static void lost(broker_link *l)
     hub_feeds_broken(l->streamer);
 }
 
+static void say_keys(void *context, const char *url, bool lacking)
+{
+    link_want_keys(context, mercure_str_of(url), lacking);
+}
+
+static void say_all_keys(broker_link *l)
+{
+    l->next_keys_ms = l->streamer->now_ms + KEYS_WANTED_MS;
+    key_sets_each(l->streamer->key_sets, say_keys, l);
+}
+
 static void welcomed(broker_link *l)
 {
     l->state = SYNCING;
@@ -196,6 +209,7 @@ static void welcomed(broker_link *l)
     hub_feeds_broken(l->streamer);
     streamer_history_check(l->streamer);
     hub_register_all(l->streamer);
+    say_all_keys(l);
     ping(l); /* its pong comes behind all the answers to what was registered */
 }
 
@@ -349,6 +363,9 @@ static void obey(broker_link *l, const mercure_wire_control *said)
         break;
     case MERCURE_WIRE_BYE:
         lost(l);
+        break;
+    case MERCURE_WIRE_KEYS_FETCHED:
+        key_sets_fetched(l->streamer->key_sets, said->url);
         break;
     default:
         break; /* not brokerd's to say */
@@ -519,6 +536,14 @@ void link_unregister(broker_link *l, mercure_str hub, const mercure_matcher_key 
     send_matcher(l, MERCURE_WIRE_UNREGISTER, hub, matcher, 0);
 }
 
+void link_want_keys(broker_link *l, mercure_str url, bool lacking)
+{
+    if (l->state >= SYNCING) {
+        send_control(l, &(mercure_wire_control){.type = lacking ? MERCURE_WIRE_KEYS_LACKING : MERCURE_WIRE_KEYS_WANTED,
+                                                .url = url});
+    }
+}
+
 /* --- the work --- */
 
 static bool drain(broker_link *l, bool (*take)(broker_link *l))
@@ -547,6 +572,9 @@ static void keep_up(broker_link *l)
         greet(l);
     } else {
         ping(l);
+        if (now >= l->next_keys_ms) {
+            say_all_keys(l);
+        }
     }
 }
 

@@ -36,6 +36,11 @@ uint64_t link_due(const broker_link *l);
 void link_register(broker_link *l, mercure_str hub, const mercure_matcher_key *matcher, uint64_t nonce);
 void link_unregister(broker_link *l, mercure_str hub, const mercure_matcher_key *matcher);
 
+/* Say that the key set at a URL is in use, or that it lacks a key. Without a link nothing is sent: all that is in use
+ * is said when it comes.
+ */
+void link_want_keys(broker_link *l, mercure_str url, bool lacking);
+
 /* Publish a record, from a handler's thread, and wait for brokerd's answer.
  *
  * Returns MERCURE_OK when the update is committed; MERCURE_STORE when the storage refused it; MERCURE_SYSTEM when

@@ -238,7 +238,8 @@ static bool start_threads(streamer *st)
     return started;
 }
 
-streamer *streamer_start(const char *socket_dir, const char *history_dir, counters *c, mercure_error *err)
+streamer *streamer_start(const char *socket_dir, const char *history_dir, counters *c, key_sets *sets,
+                         mercure_error *err)
 {
     streamer *st = calloc(1, sizeof(*st));
 
@@ -247,6 +248,7 @@ streamer *streamer_start(const char *socket_dir, const char *history_dir, counte
         return NULL;
     }
     st->counters = c;
+    st->key_sets = sets;
     st->commands_end = &st->commands;
     st->now_ms = clock_now_ms();
     timer_wheel_init(&st->wheel, st->now_ms);

@@ -12,6 +12,7 @@
 
 #include "counters.h"
 #include "hub.h"
+#include "key_sets.h"
 #include "link.h"
 #include "replay.h"
 #include "stream.h"
@@ -39,6 +40,7 @@ typedef struct streamer {
     broker_link *link;
     replay *replay;
     counters *counters;
+    key_sets *key_sets; /* the child's */
     /* Shared: */
     pthread_t thread;
     int wake; /* an eventfd */
@@ -60,7 +62,8 @@ typedef struct streamer {
  *
  * NULL with the reason in `err` when the system refuses.
  */
-streamer *streamer_start(const char *socket_dir, const char *history_dir, counters *c, mercure_error *err);
+streamer *streamer_start(const char *socket_dir, const char *history_dir, counters *c, key_sets *sets,
+                         mercure_error *err);
 
 /* End all streams and the thread, and free it. With `free_it` false it may be called where any lock may be held, even
  * malloc's, as in a signal handler: nothing is freed, and if the thread cannot end soon it is left for the process's

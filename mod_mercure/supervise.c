@@ -73,7 +73,17 @@ static void become_broker(server_rec *s, const char *program, const char *state,
 {
     /* Not httpd's own environment: it may hold keys (MercureIssuer env:). */
     char *const environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
-    const char *durability = config_of_server(s)->durable == 0 ? "async" : "fsync";
+    const server_config *config = config_of_server(s);
+    const char *arguments[16] = {"brokerd",
+                                 "--state",
+                                 state,
+                                 "--socket-dir",
+                                 sockets,
+                                 "--durability",
+                                 config->durable == 0 ? "async" : "fsync",
+                                 "--parent-socket",
+                                 "3"};
+    int count = 9;
 
     if (ap_run_drop_privileges(NULL, s) < 0) {
         _exit(1);
@@ -86,8 +96,14 @@ static void become_broker(server_rec *s, const char *program, const char *state,
     signal(SIGHUP, SIG_DFL);
     signal(SIGCHLD, SIG_DFL);
     setpgid(0, 0); /* a Ctrl-C at httpd's terminal is httpd's: brokerd stops when httpd has */
-    execle(program, "brokerd", "--state", state, "--socket-dir", sockets, "--durability", durability, "--parent-socket",
-           "3", (char *)NULL, environment);
+    if (config->key_set_ca != NULL) {
+        arguments[count++] = "--keyset-ca";
+        arguments[count++] = config->key_set_ca;
+    }
+    if (config->key_sets_private == 1) {
+        arguments[count++] = "--keyset-private";
+    }
+    execve(program, (char *const *)arguments, environment);
     _exit(errno == ENOENT ? 127 : 126);
 }
 
@@ -274,10 +290,13 @@ static void wait_until_ready(server_rec *s, apr_pool_t *pool, const running_brok
 int supervise_post_config(apr_pool_t *pconf, server_rec *s)
 {
     running_broker *broker = retained();
-    const char *command = apr_pstrcat(pconf, config_broker_program(pconf, s), "\n", config_state_dir(pconf, s), "\n",
-                                      config_of_server(s)->durable == 0 ? "async" : "fsync", NULL);
+    const server_config *config = config_of_server(s);
+    const char *command =
+        apr_pstrcat(pconf, config_broker_program(pconf, s), "\n", config_state_dir(pconf, s), "\n",
+                    config->durable == 0 ? "async" : "fsync", "\n", config->key_sets_private == 1 ? "private\n" : "\n",
+                    config->key_set_ca != NULL ? config->key_set_ca : "", NULL);
 
-    self.broker = config_of_server(s)->broker_dir == NULL ? broker : NULL;
+    self.broker = config->broker_dir == NULL ? broker : NULL;
     self.server = s;
     self.pconf = pconf;
     self.parent = getpid();
@@ -286,6 +305,11 @@ int supervise_post_config(apr_pool_t *pconf, server_rec *s)
         stop(broker); /* it is no longer wanted, or not like this */
     }
     if (self.broker == NULL) {
+        if (config->key_set_ca != NULL || config->key_sets_private == 1) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                         "mercure: MercureKeySetCA and MercureKeySetPrivate are for a brokerd that httpd starts: give "
+                         "your own --keyset-ca and --keyset-private");
+        }
         return OK;
     }
     if (broker->proc.pid != 0) {

@@ -56,6 +56,7 @@ static void add_string(EVP_MD_CTX *digest, const char *text, size_t len)
 
 bool token_cache_digest(mercure_str token, const mercure_trust *trust, unsigned role, unsigned char out[TOKEN_DIGEST])
 {
+    static const unsigned char no_key[MERCURE_FINGERPRINT];
     EVP_MD_CTX *digest = EVP_MD_CTX_new();
     bool done;
     size_t i;
@@ -76,7 +77,11 @@ bool token_cache_digest(mercure_str token, const mercure_trust *trust, unsigned 
         add_string(digest, issuer->iss, strlen(issuer->iss));
         EVP_DigestUpdate(digest, &issuer->roles, sizeof(issuer->roles));
         EVP_DigestUpdate(digest, &issuer->algorithms, sizeof(issuer->algorithms));
-        EVP_DigestUpdate(digest, mercure_key_fingerprint(issuer->key), MERCURE_FINGERPRINT);
+        if (issuer->key != NULL) {
+            EVP_DigestUpdate(digest, mercure_key_fingerprint(issuer->key), MERCURE_FINGERPRINT);
+        } else {
+            EVP_DigestUpdate(digest, no_key, sizeof(no_key));
+        }
     }
     done = EVP_DigestFinal_ex(digest, out, NULL) == 1;
     EVP_MD_CTX_free(digest);

@@ -1,7 +1,8 @@
 /* token_cache.h - tokens that were verified before, so that a subscriber's or publisher's next request costs no
  * signature.
  *
- * Found by a digest of the token and of everything that it was verified against: a changed configuration finds nothing.
+ * Found by a digest of the token and of everything that it was verified against: a changed configuration, or
+ * a key set that has changed, finds nothing.
  * Bounded: the oldest entry goes. An entry is never used past the token's `exp`. Safe from any thread.
  */
 #ifndef MOD_MERCURE_TOKEN_CACHE_H

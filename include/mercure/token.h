@@ -34,7 +34,7 @@ typedef enum {
 /* A list of algorithm names, separated by commas, as a set of bits. MERCURE_INVALID names the unknown one. */
 mercure_status mercure_algorithms_parse(mercure_str names, unsigned *set, mercure_error *err);
 
-/* A verification key. */
+/* A verification key, or a set of them (jwks.h). Does not change once it is made; shared by reference. */
 typedef struct mercure_key mercure_key;
 
 /* Make a key for a set of algorithms.
@@ -47,6 +47,9 @@ typedef struct mercure_key mercure_key;
  * RSA key below 2048 bits, a private key.
  */
 mercure_status mercure_key_make(mercure_str bytes, unsigned algorithms, mercure_key **key, mercure_error *err);
+
+/* One more holder; returns the key. mercure_key_free() gives one reference back; NULL is allowed. Any thread. */
+mercure_key *mercure_key_hold(mercure_key *key);
 void mercure_key_free(mercure_key *key);
 
 /* 32 bytes that tell this key from any other: the SHA-256 of what it was made of. */
@@ -61,7 +64,7 @@ typedef struct {
     const char *iss;
     unsigned roles;
     unsigned algorithms;
-    const mercure_key *key;
+    const mercure_key *key; /* NULL: a key set that has not been fetched yet */
 } mercure_issuer;
 
 typedef struct {
@@ -76,9 +79,15 @@ typedef struct {
  * now   seconds since 1970
  *
  * Returns MERCURE_OK, with one reference in `grants`; MERCURE_INVALID with the reason, which quotes nothing of the
- * token but its `alg`, `typ` and `iss`; MERCURE_SYSTEM without memory.
+ * token but its `alg`, `typ` and `iss`; MERCURE_NOT_FOUND, likewise, when the issuer's key set is not there or lacks
+ * the key that the token names: with a newer set it may be good; MERCURE_SYSTEM without memory.
  */
 mercure_status mercure_token_verify(mercure_str token, const mercure_trust *trust, unsigned role, int64_t now,
                                     mercure_grants **grants, mercure_error *err);
+
+/* Does a token claim to be of this issuer? Nothing is verified: only to see whose key set is worth a look after
+ * MERCURE_NOT_FOUND.
+ */
+bool mercure_token_claims_issuer(mercure_str token, const char *iss);
 
 #endif

@@ -17,6 +17,7 @@
 
 #include "mercure/error.h"
 #include "mercure/history.h"
+#include "mercure/key_url.h"
 #include "mercure/limits.h"
 #include "mercure/matcher.h"
 #include "mercure/str.h"
@@ -71,7 +72,11 @@ typedef enum {
     MERCURE_WIRE_PING,        /* child: `number` deliveries have arrived */
     MERCURE_WIRE_PONG,        /* broker: `number` deliveries were sent */
     MERCURE_WIRE_UNKNOWN,     /* broker: I do not know you, say HELLO */
-    MERCURE_WIRE_BYE          /* child: I am leaving */
+    MERCURE_WIRE_BYE,         /* child: I am leaving */
+
+    MERCURE_WIRE_KEYS_WANTED,  /* child: I use the key set at `url`, keep it fresh; said again every few minutes */
+    MERCURE_WIRE_KEYS_LACKING, /* child: a token names a key that the set at `url` lacks, or I have no set */
+    MERCURE_WIRE_KEYS_FETCHED  /* broker: the file of `url` is as new as it will be for now, look at it */
 } mercure_wire_type;
 
 /* A control message. Fields that a type does not name are neither sent nor set. */
@@ -83,6 +88,7 @@ typedef struct {
     uint64_t number;
     uint64_t nonce;
     mercure_status status;
+    mercure_str url;
 } mercure_wire_control;
 
 /* The encoders write to `out`, which has MERCURE_WIRE_MAX bytes, and return the length. */

@@ -7,6 +7,7 @@ import pytest
 
 from server import ISSUER, SECRET, Server
 
+KEYS = '{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}'
 VHOST = "<VirtualHost *:1>\n{}\n</VirtualHost>"
 
 
@@ -32,7 +33,8 @@ def make_keys(directory):
         openssl("pkey", "-in", f"{name}.key", "-pubout", "-out", f"{name}.pem")
     openssl("req", "-x509", "-key", "rsa.key", "-subj", "/CN=x", "-days", "2", "-out", "cert.pem")
     for name, text in (("secret", SECRET + "\n"), ("short", "short\n"), ("empty", ""), ("large", "x" * 65537),
-                       ("newline", "\n"), ("broken.pem", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")):
+                       ("newline", "\n"), ("keys.json", KEYS), ("unusable.json", KEYS.replace("OKP", "oct")),
+                       ("broken.pem", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")):
         with open(os.path.join(directory, name), "w") as f:
             f.write(text)
 
@@ -49,6 +51,7 @@ def short(value):
 
 
 HS = f"MercureIssuer {ISSUER} both HS256"
+ES = f"MercureIssuer {ISSUER} both ES256"
 NUMBER = "wants a whole number from 0 to"
 SIZE = "wants a number of bytes, such as 512K or 1M, not"
 ORIGIN = "wants origins such as https://www.example.com, not"
@@ -90,7 +93,26 @@ FOUR = "MercureIssuer wants four words: ISSUER publisher|subscriber|both ALGORIT
     (f"{HS} file:DIR/missing", "cannot open the key file"),
     (f"{HS} file:DIR/missing", "No such file or directory"),
     (f"{HS} env:MERCURE_UNSET_IN_TESTS", "MercureIssuer: the environment variable MERCURE_UNSET_IN_TESTS is not set"),
-    (f"{HS} jwks:https://example.com/", "jwks: is not supported by this version, use file: with a PEM public key"),
+    # key sets
+    (f"{HS} jwks:https://example.com/", "HS* does not go with a key set, which is public: name RS*, PS*, ES* or EdDSA"),
+    (f"{HS},RS256 jwks:DIR/keys.json", "HS* does not go with a key set"),
+    (f"{ES} jwks:http://example.com/", "a key set is fetched over https: http is for localhost, 127.0.0.1 and [::1] only"),
+    (f"{ES} jwks:http://10.0.0.1/", "a key set is fetched over https"),
+    (f"{ES} jwks:http://localhost.example.com/", "a key set is fetched over https"),
+    (f"{ES} jwks:ftp://example.com/", "the URL of a key set is one such as https://login.example.com/.well-known/jwks.json"),
+    (f"{ES} jwks:file:///etc/passwd", "the URL of a key set is one such as https://"),
+    (f"{ES} jwks:https://", "the URL of a key set is one such as https://"),
+    (f"{ES} jwks:https://me:hunter2@example.com/", "the URL of a key set holds no user or password: key sets are public"),
+    (f"{ES} jwks:https://example.com/{'x' * 2048}", "the URL of a key set may have 2048 bytes"),
+    (f'{ES} "jwks:https://example.com/#keys"', "the URL of a key set has no fragment (#)"),
+    (f"{ES} jwks:DIR/missing", "cannot open the key file"),
+    (f"{ES} jwks:", "must be a regular file"),
+    (f"{ES} jwks:DIR/secret", 'DIR/secret: this is no JWK Set: a JSON object with an array "keys"'),
+    (f"{ES} jwks:DIR/rsa.pem", "this is no JWK Set"),
+    (f"{ES} jwks:DIR/unusable.json", "none of the 1 keys of the set can be used: RSA of 2048 bits or more"),
+    (f"{ES} jwks:/dev/zero", "must be a regular file of 1 to 262144 bytes"),
+    ("MercureKeySetCA DIR/cert.pem", "cannot occur within <VirtualHost> section"),
+    ("MercureKeySetPrivate On", "cannot occur within <VirtualHost> section"),
     (f"{HS} file:DIR/rsa.pem", "a PEM file is not an HMAC secret: name RS*, PS*, ES* or EdDSA instead"),
     (f"{HS} file:DIR/rsa.key", "a PEM file is not an HMAC secret"),
     (f"MercureIssuer {ISSUER} both RS256 {SECRET}", "a public key must be a PEM file (-----BEGIN PUBLIC KEY-----)"),
@@ -184,7 +206,7 @@ def test_a_wrong_value_is_refused_with_what_to_write_instead(server, line, messa
     result = check(server, line)
     assert result.returncode != 0, f"{line} is accepted"
     assert "Syntax OK" not in result.stderr
-    assert message in result.stderr, result.stderr
+    assert message.replace("DIR", server.dir) in result.stderr, result.stderr
 
 
 @pytest.mark.parametrize("line,message", [
@@ -195,6 +217,9 @@ def test_a_wrong_value_is_refused_with_what_to_write_instead(server, line, messa
     ("MercureBrokerProgram DIR/secret", "is not a program"),
     ("MercureDurability yes", "MercureDurability wants fsync or async"),
     ("MercureDurability", "MercureDurability"),
+    ("MercureKeySetCA DIR/missing", "MercureKeySetCA wants a file of certificates (PEM): "),
+    ("MercureKeySetCA DIR/secret", "MercureKeySetCA wants a file of certificates (PEM): "),
+    ("MercureKeySetPrivate Perhaps", "MercureKeySetPrivate must be On or Off"),
 ], ids=short)
 def test_a_wrong_value_for_the_whole_server_is_refused(server, line, message):
     result = check(server, f"</VirtualHost>\n{line}\n{VHOST.format('')}\n<VirtualHost *:2>")
@@ -217,6 +242,10 @@ def test_a_wrong_value_for_the_whole_server_is_refused(server, line, message):
     f"MercureIssuer {ISSUER} both ES256 file:DIR/p256.pem",
     f"MercureIssuer {ISSUER} both EdDSA file:DIR/ed25519.pem",
     f"{HS} {'x' * 32}",
+    f"{ES} jwks:https://login.example.com/.well-known/jwks.json",
+    f"MercureIssuer {ISSUER} both RS256,PS256,ES384,EdDSA jwks:https://login.example.com:8443/certs?version=2",
+    f"{ES} jwks:http://localhost:8080/jwks\n{ES} jwks:http://127.0.0.1/\n{ES} jwks:http://[::1]:8080/jwks",
+    f"{ES} jwks:DIR/keys.json\n{ES} jwks:keys.json",
     "MercurePublishOrigins https://www.example.com http://[::1]:8080 HTTPS://EXAMPLE.COM:443/",
     "MercureCookieName __Host-token",
     "MercureMaxBody 1\nMercureMaxBody 32M\nMercureMaxBody 512k",
@@ -239,14 +268,18 @@ def test_a_right_value_is_accepted(server, line):
 
 @pytest.mark.parametrize("line", ["MercureBroker spawn", "MercureBroker Spawn", "MercureBroker ipc:/run/mercure",
                                   "MercureBrokerProgram /bin/true", "MercureStateDir relative/dir",
-                                  "MercureDurability fsync\nMercureDurability ASYNC"], ids=short)
+                                  "MercureDurability fsync\nMercureDurability ASYNC",
+                                  "MercureKeySetCA DIR/cert.pem", "MercureKeySetPrivate On\nMercureKeySetPrivate off"],
+                         ids=short)
 def test_a_right_value_for_the_whole_server_is_accepted(server, line):
     result = check(server, f"</VirtualHost>\n{line}\n<VirtualHost *:2>")
     assert (result.returncode, result.stderr) == (0, "Syntax OK\n"), result.stderr
 
 
 @pytest.mark.parametrize("line", [f"{HS} {SECRET} more", f"MercureIssuer {ISSUER} both RS256 {SECRET}",
-                                  f"MercureIssuer {ISSUER} reader HS256 {SECRET}", f"{HS} a-short-secret"], ids=short)
+                                  f"MercureIssuer {ISSUER} reader HS256 {SECRET}", f"{HS} a-short-secret",
+                                  f"{ES} jwks:https://a-short-secret@example.com/", f"{ES} jwks:http://example.com/?{SECRET}",
+                                  f"{ES} jwks:https://:a-short-secret@example.com/"], ids=short)
 def test_a_message_does_not_hold_the_secret(server, line):
     result = check(server, line)
     assert result.returncode != 0

@@ -58,6 +58,9 @@ static const struct {
     {{.type = MERCURE_WIRE_PONG, .number = 2}, S("MB\2\x11\2\0\0\0\0\0\0\0")},
     {{.type = MERCURE_WIRE_UNKNOWN}, S("MB\2\x12")},
     {{.type = MERCURE_WIRE_BYE}, S("MB\2\x13")},
+    {{.type = MERCURE_WIRE_KEYS_WANTED, .url = S("https://a/")}, S("MB\2\x14\xA\0https://a/")},
+    {{.type = MERCURE_WIRE_KEYS_LACKING, .url = S("https://b")}, S("MB\2\x15\x9\0https://b")},
+    {{.type = MERCURE_WIRE_KEYS_FETCHED, .url = S("https://c")}, S("MB\2\x16\x9\0https://c")},
 };
 
 /* Try all three decoders on an exact copy, and read all that they return. Returns how many accepted it. */
@@ -147,6 +150,7 @@ static void every_control_message_survives_the_round_trip(void **state)
         assert_same(got.matcher.base, sent->matcher.base.data != NULL ? sent->matcher.base : S(""));
         assert_true(got.number == sent->number);
         assert_int_equal(got.status, sent->status);
+        assert_same(got.url, sent->url.data != NULL ? sent->url : S(""));
     }
 }
 
@@ -236,6 +240,19 @@ static void names_and_patterns_out_of_bounds_are_refused(void **state)
     assert_false(mercure_wire_get_control((mercure_str){frame, 13 + 2049 + 8}, &got));
     frame[11] = 0; /* of 2048 */
     assert_true(mercure_wire_get_control((mercure_str){frame, 13 + 2048 + 8}, &got));
+}
+
+static void urls_out_of_bounds_are_refused(void **state)
+{
+    static char frame[6 + 2049] = "MB\2\x14\1\x8"; /* 2049 bytes */
+    mercure_wire_control got;
+
+    (void)state;
+    assert_int_equal(accepted_by(S("MB\2\x14\0\0")), 0);
+    memset(frame + 6, 'u', 2049);
+    assert_false(mercure_wire_get_control((mercure_str){frame, 6 + 2049}, &got));
+    frame[4] = 0; /* 2048 */
+    assert_true(mercure_wire_get_control((mercure_str){frame, 6 + 2048}, &got));
 }
 
 static void each_frame(void (*check)(mercure_str frame))
@@ -393,6 +410,7 @@ int main(void)
         cmocka_unit_test(the_largest_strings_fit_into_a_frame),
         cmocka_unit_test(a_longer_string_writes_nothing_past_the_frame),
         cmocka_unit_test(names_and_patterns_out_of_bounds_are_refused),
+        cmocka_unit_test(urls_out_of_bounds_are_refused),
         cmocka_unit_test(a_frame_is_accepted_by_its_own_decoder_only),
         cmocka_unit_test(every_truncation_and_every_extension_is_refused),
         cmocka_unit_test(another_version_or_another_magic_is_refused),

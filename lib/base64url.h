@@ -1,0 +1,12 @@
+/* base64url.h - the encoding of tokens and JSON Web Keys (RFC 7515, 2). Private to lib/. */
+#ifndef MERCURE_BASE64URL_H
+#define MERCURE_BASE64URL_H
+
+#include "mercure/str.h"
+
+/* Decode base64url without padding into `out`, which has room for `in.len` bytes. Strict: no other character, no set
+ * bits past the end.
+ */
+bool base64url_decode(mercure_str in, unsigned char *out, size_t *len);
+
+#endif
