@@ -240,8 +240,10 @@ def test_one_provider_that_hangs_does_not_hold_up_another(make_hub, provider):
     assert status(server, key) == 200
     provider.serve(key, new)
     assert status(server, new) == 200
-    server.stop()
-    assert "exit signal" not in server.log()
+    began = time.monotonic()
+    server.stop()  # brokerd does not wait for the one that hangs
+    assert time.monotonic() - began < 5
+    assert "brokerd: stopped" in server.log()
 
 
 def test_a_burst_of_tokens_with_a_new_key_is_not_refused_for_long(make_hub, provider):
@@ -252,10 +254,9 @@ def test_a_burst_of_tokens_with_a_new_key_is_not_refused_for_long(make_hub, prov
     provider.serve(old, new)
     fetched = provider.count()
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda n: status(server, new), range(64)))
-    assert set(answers) <= {200, 401}
-    assert answers.count(200) >= 48  # a few wait for the fetch, some are refused meanwhile
-    assert answers[-1] == 200
+        answers = list(pool.map(lambda n: status(server, new), range(16)))
+        assert set(answers) <= {200, 401} and 200 in answers  # a few wait for the fetch, others are refused meanwhile
+        assert set(pool.map(lambda n: status(server, new), range(16))) == {200}
     assert provider.count() == fetched + 1
 
 
