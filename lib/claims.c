@@ -13,11 +13,20 @@ typedef struct {
     size_t count;
 } matcher_set;
 
+typedef struct {
+    char **names;
+    size_t count;
+    bool any; /* `*` is among them */
+} target_set;
+
 struct mercure_grants {
     atomic_uint references;
     int64_t expires;
     matcher_set publish;
     matcher_set subscribe;
+    bool publishes_on_any_topic; /* with targets alone, whoever may publish may do so on any topic */
+    target_set publish_targets;
+    target_set subscribe_targets;
 };
 
 static void free_set(matcher_set *set)
@@ -46,6 +55,16 @@ static bool add_matcher(matcher_set *set, const mercure_matcher *matcher)
     }
     matchers[set->count++] = mercure_matcher_copy(matcher, pattern);
     return true;
+}
+
+static void free_targets(target_set *set)
+{
+    size_t i;
+
+    for (i = 0; i < set->count; i++) {
+        free(set->names[i]);
+    }
+    free(set->names);
 }
 
 static mercure_str json_str(const json_t *string)
@@ -164,25 +183,135 @@ static mercure_status read_details(mercure_grants *grants, json_t *claims, mercu
     return MERCURE_OK;
 }
 
-mercure_status mercure_grants_make(json_t *claims, mercure_base *base, int64_t expires, mercure_grants **result,
-                                   mercure_error *err)
+static mercure_grants *create(int64_t expires, mercure_error *err)
 {
     mercure_grants *grants = calloc(1, sizeof(*grants));
-    mercure_status status;
 
     if (grants == NULL) {
-        return mercure_fail(err, MERCURE_SYSTEM, "no memory for a token's grants");
+        mercure_fail(err, MERCURE_SYSTEM, "no memory for a token's grants");
+        return NULL;
     }
     atomic_init(&grants->references, 1);
     grants->expires = expires;
-    status = read_details(grants, claims, base, err);
-    if (status != MERCURE_OK) {
+    return grants;
+}
+
+static mercure_status finish(mercure_grants *grants, mercure_status status, mercure_grants **result)
+{
+    if (status == MERCURE_OK) {
+        *result = grants;
+    } else {
         mercure_grants_release(grants);
-        return status;
     }
-    *result = grants;
+    return status;
+}
+
+mercure_status mercure_grants_make(json_t *claims, mercure_base *base, int64_t expires, mercure_grants **result,
+                                   mercure_error *err)
+{
+    mercure_grants *grants = create(expires, err);
+
+    return grants == NULL ? MERCURE_SYSTEM : finish(grants, read_details(grants, claims, base, err), result);
+}
+
+/* --- the older dialects --- */
+
+static mercure_status add_selector(matcher_set *set, mercure_str text, mercure_error *err)
+{
+    mercure_matcher matcher;
+    mercure_status status = mercure_selector_make(text, &matcher, err);
+    bool added;
+
+    if (status != MERCURE_OK) {
+        return status == MERCURE_SYSTEM ? MERCURE_SYSTEM : MERCURE_INVALID;
+    }
+    added = add_matcher(set, &matcher);
+    mercure_matcher_release(&matcher);
+    return added ? MERCURE_OK : mercure_fail(err, MERCURE_SYSTEM, "no memory for a token's grants");
+}
+
+static mercure_status add_target(target_set *set, const json_t *target, mercure_error *err)
+{
+    char **names = realloc(set->names, (set->count + 1) * sizeof(*names));
+
+    if (names == NULL) {
+        return mercure_fail(err, MERCURE_SYSTEM, "no memory for a token's grants");
+    }
+    set->names = names;
+    names[set->count] = strdup(json_string_value(target)); /* jansson lets no NUL in */
+    if (names[set->count] == NULL) {
+        return mercure_fail(err, MERCURE_SYSTEM, "no memory for a token's grants");
+    }
+    set->any = set->any || strcmp(names[set->count], "*") == 0;
+    set->count++;
     return MERCURE_OK;
 }
+
+/* One of the arrays; absent or null is empty. */
+static mercure_status read_array(const json_t *mercure, const char *name, unsigned dialects, matcher_set *selectors,
+                                 target_set *targets, mercure_error *err)
+{
+    const json_t *array = json_object_get(mercure, name), *one;
+    mercure_status status = MERCURE_OK;
+    size_t i;
+
+    if (array == NULL || json_is_null(array)) {
+        return MERCURE_OK;
+    }
+    if (!json_is_array(array) || json_array_size(array) > MERCURE_MAX_SELECTORS) {
+        return mercure_fail(err, MERCURE_INVALID, "the token's mercure.%s is no array of at most %d strings", name,
+                            MERCURE_MAX_SELECTORS);
+    }
+    json_array_foreach(array, i, one)
+    {
+        if (!json_is_string(one)) {
+            return mercure_fail(err, MERCURE_INVALID, "the token's mercure.%s holds what is no string", name);
+        }
+        if (dialects & MERCURE_DIALECT_8) {
+            status = add_selector(selectors, json_str(one), err);
+        }
+        if (status == MERCURE_OK && (dialects & MERCURE_DIALECT_TARGETS)) {
+            status = add_target(targets, one, err);
+        }
+        if (status != MERCURE_OK) {
+            return status;
+        }
+    }
+    return MERCURE_OK;
+}
+
+static mercure_status read_legacy(mercure_grants *grants, json_t *claims, unsigned dialects, mercure_error *err)
+{
+    const json_t *mercure = json_object_get(claims, "https://mercure.rocks/");
+    mercure_status status;
+
+    if (mercure == NULL) {
+        mercure = json_object_get(claims, "mercure");
+    }
+    if (mercure == NULL || json_is_null(mercure)) {
+        return MERCURE_OK; /* grants nothing */
+    }
+    if (!json_is_object(mercure)) {
+        return mercure_fail(err, MERCURE_INVALID, "the token's mercure claim is no object");
+    }
+    grants->publishes_on_any_topic =
+        dialects == MERCURE_DIALECT_TARGETS && json_is_array(json_object_get(mercure, "publish"));
+    status = read_array(mercure, "publish", dialects, &grants->publish, &grants->publish_targets, err);
+    if (status != MERCURE_OK) {
+        return status;
+    }
+    return read_array(mercure, "subscribe", dialects, &grants->subscribe, &grants->subscribe_targets, err);
+}
+
+mercure_status mercure_grants_make_legacy(json_t *claims, unsigned dialects, int64_t expires, mercure_grants **result,
+                                          mercure_error *err)
+{
+    mercure_grants *grants = create(expires, err);
+
+    return grants == NULL ? MERCURE_SYSTEM : finish(grants, read_legacy(grants, claims, dialects, err), result);
+}
+
+/* --- asking --- */
 
 mercure_grants *mercure_grants_hold(mercure_grants *grants)
 {
@@ -197,6 +326,8 @@ void mercure_grants_release(mercure_grants *grants)
     }
     free_set(&grants->publish);
     free_set(&grants->subscribe);
+    free_targets(&grants->publish_targets);
+    free_targets(&grants->subscribe_targets);
     free(grants);
 }
 
@@ -217,16 +348,63 @@ static bool set_matches(const matcher_set *set, mercure_topic *topic)
     return false;
 }
 
-bool mercure_grants_may_publish(const mercure_grants *grants, mercure_topic *topic)
-{
-    return set_matches(&grants->publish, topic);
-}
-
-bool mercure_grants_may_read(const mercure_grants *grants, mercure_topic *topics, size_t count)
+static bool holds_target(const target_set *set, mercure_str target)
 {
     size_t i;
 
-    for (i = 0; grants != NULL && i < count; i++) {
+    for (i = 0; i < set->count && !set->any; i++) {
+        if (mercure_str_is(target, set->names[i])) {
+            return true;
+        }
+    }
+    return set->any;
+}
+
+bool mercure_grants_may_publish(const mercure_grants *grants, mercure_topic *topics, size_t count,
+                                const mercure_str *targets, size_t target_count)
+{
+    size_t i;
+
+    for (i = 0; i < target_count; i++) {
+        if (!holds_target(&grants->publish_targets, targets[i])) {
+            return false;
+        }
+    }
+    if (target_count > 0 || grants->publishes_on_any_topic) {
+        return true;
+    }
+    for (i = 0; i < count; i++) {
+        if (!set_matches(&grants->publish, &topics[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool reads_targets(const mercure_grants *grants, const mercure_record *record)
+{
+    mercure_str target;
+    size_t at = 0;
+
+    while (mercure_record_target(record, &at, &target)) {
+        if (holds_target(&grants->subscribe_targets, target)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool mercure_grants_may_read(const mercure_grants *grants, const mercure_record *record, mercure_topic *topics)
+{
+    size_t i;
+
+    if (grants == NULL) {
+        return false;
+    }
+    if (record->targets.len > 0) {
+        return reads_targets(grants, record);
+    }
+    for (i = 0; i < record->topic_count; i++) {
         if (set_matches(&grants->subscribe, &topics[i])) {
             return true;
         }

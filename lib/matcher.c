@@ -195,58 +195,86 @@ static apr_status_t release_matchers(void *data)
     return APR_SUCCESS;
 }
 
-static mercure_status add_matcher(mercure_subscription *subscription, mercure_str type, mercure_str value,
-                                  mercure_base *base, mercure_error *err)
+/* Takes the matcher over. */
+static mercure_status add_matcher(mercure_subscription *subscription, mercure_matcher *matcher, mercure_error *err)
 {
-    mercure_matcher matcher;
-    mercure_status status = mercure_matcher_make(type, value, base, &matcher, err);
-
-    if (status != MERCURE_OK) {
-        return status;
-    }
-    if (holds(subscription->matchers, &matcher)) {
-        mercure_matcher_release(&matcher);
+    if (holds(subscription->matchers, matcher)) {
+        mercure_matcher_release(matcher);
         return MERCURE_OK;
     }
     if (subscription->matchers->nelts >= MERCURE_MAX_MATCHERS) {
-        mercure_matcher_release(&matcher);
+        mercure_matcher_release(matcher);
         return mercure_fail(err, MERCURE_LIMIT, "more than %d matchers in one request", MERCURE_MAX_MATCHERS);
     }
-    APR_ARRAY_PUSH(subscription->matchers, mercure_matcher) = matcher;
+    APR_ARRAY_PUSH(subscription->matchers, mercure_matcher) = *matcher;
     return MERCURE_OK;
 }
 
-static mercure_status take_pair(mercure_subscription *subscription, mercure_str name, mercure_str value,
-                                mercure_base *base, mercure_error *err)
-{
-    mercure_str type;
+typedef struct {
+    mercure_subscription *subscription;
+    mercure_base *base;
+    bool legacy;
+} form_reading;
 
-    if (mercure_str_is(name, "last_event_id") && subscription->last_event_id.data == NULL) {
-        subscription->last_event_id = value;
-    }
-    if (!type_of_parameter(name, &type)) {
-        return MERCURE_OK;
-    }
+static mercure_status take_matcher(form_reading *r, mercure_str name, mercure_str type, mercure_str value,
+                                   mercure_error *err)
+{
+    mercure_matcher matcher;
+    mercure_status status;
+
     if (type.len == 0 || !mercure_utf8_valid(name)) {
         return mercure_fail(
             err, MERCURE_INVALID,
             "a parameter whose name starts with match, but is none of match, match_exact and match_urlpattern");
     }
-    return add_matcher(subscription, type, value, base, err);
+    status = mercure_matcher_make(type, value, r->base, &matcher, err);
+    return status == MERCURE_OK ? add_matcher(r->subscription, &matcher, err) : status;
+}
+
+static mercure_status take_selector(form_reading *r, mercure_str value, mercure_error *err)
+{
+    mercure_matcher matcher;
+    mercure_status status;
+
+    r->subscription->asks_legacy = true;
+    if (!r->legacy) {
+        return MERCURE_OK;
+    }
+    status = mercure_selector_make(value, &matcher, err);
+    return status == MERCURE_OK ? add_matcher(r->subscription, &matcher, err) : status;
+}
+
+static bool is_cursor(const form_reading *r, mercure_str name)
+{
+    return mercure_str_is(name, "last_event_id") ||
+           (r->legacy && (mercure_str_is(name, "lastEventID") || mercure_str_is(name, "Last-Event-ID")));
+}
+
+static mercure_status take_pair(form_reading *r, mercure_str name, mercure_str value, mercure_error *err)
+{
+    mercure_str type;
+
+    if (is_cursor(r, name) && r->subscription->last_event_id.data == NULL) {
+        r->subscription->last_event_id = value;
+    }
+    if (mercure_str_is(name, "topic")) {
+        return take_selector(r, value, err);
+    }
+    return type_of_parameter(name, &type) ? take_matcher(r, name, type, value, err) : MERCURE_OK;
 }
 
 mercure_status mercure_subscription_from_forms(apr_pool_t *pool, mercure_form *forms, size_t count, mercure_base *base,
-                                               mercure_subscription *subscription, mercure_error *err)
+                                               bool legacy, mercure_subscription *subscription, mercure_error *err)
 {
+    form_reading r = {subscription, base, legacy};
     mercure_str name, value;
     size_t i;
 
-    subscription->matchers = apr_array_make(pool, 2, sizeof(mercure_matcher));
-    subscription->last_event_id = (mercure_str){NULL, 0};
+    *subscription = (mercure_subscription){.matchers = apr_array_make(pool, 2, sizeof(mercure_matcher))};
     apr_pool_cleanup_register(pool, subscription->matchers, release_matchers, apr_pool_cleanup_null);
     for (i = 0; i < count; i++) {
         while (mercure_form_next(&forms[i], &name, &value)) {
-            mercure_status status = take_pair(subscription, name, value, base, err);
+            mercure_status status = take_pair(&r, name, value, err);
             if (status != MERCURE_OK) {
                 return status;
             }

@@ -71,24 +71,28 @@ static quoted quote(const json_t *string)
 
 static mercure_status check_header(json_t *header, mercure_algorithm *algorithm, mercure_error *err)
 {
-    const json_t *alg = json_object_get(header, "alg"), *typ = json_object_get(header, "typ");
-    const char *type = json_is_string(typ) ? json_string_value(typ) : "";
+    const json_t *alg = json_object_get(header, "alg");
 
     if (!json_is_string(alg) ||
         !key_algorithm((mercure_str){json_string_value(alg), json_string_length(alg)}, algorithm)) {
         return mercure_fail(err, MERCURE_INVALID, "the token's alg is %s, which is not supported", quote(alg).text);
     }
-    if (strncasecmp(type, "application/", 12) == 0) {
-        type += 12;
-    }
-    if (strcasecmp(type, "at+jwt") != 0) {
-        return mercure_fail(err, MERCURE_INVALID, "the token's typ is %s: an access token's is at+jwt",
-                            quote(typ).text);
-    }
     if (json_object_get(header, "crit") != NULL) {
         return mercure_fail(err, MERCURE_INVALID, "the token's header has critical extensions (crit)");
     }
     return MERCURE_OK;
+}
+
+/* RFC 9068, 2.1: the type in any case, with or without "application/". */
+static bool is_access_token(const json_t *header)
+{
+    const json_t *typ = json_object_get(header, "typ");
+    const char *type = json_is_string(typ) ? json_string_value(typ) : "";
+
+    if (strncasecmp(type, "application/", 12) == 0) {
+        type += 12;
+    }
+    return strcasecmp(type, "at+jwt") == 0;
 }
 
 static bool is_string(const json_t *json, const char *text)
@@ -117,12 +121,19 @@ static key_verdict try_issuer(const mercure_issuer *issuer, mercure_str kid, mer
     return key_verify(issuer->key, algorithm, signed_part, signature) ? KEY_GOOD : KEY_BAD;
 }
 
+static bool is_issuer(const mercure_issuer *issuer, const json_t *iss, bool legacy)
+{
+    return strcmp(issuer->iss, "*") == 0 ? legacy : is_string(iss, issuer->iss);
+}
+
 /* Find an issuer of this name, for this role and algorithm, whose key verifies the signature. */
-static mercure_status check_signature(const jws *parts, mercure_str kid, const json_t *iss, mercure_algorithm algorithm,
-                                      const mercure_trust *trust, unsigned role, mercure_error *err)
+static mercure_status check_signature(const jws *parts, const json_t *header, const json_t *iss,
+                                      mercure_algorithm algorithm, bool legacy, const mercure_trust *trust,
+                                      unsigned role, mercure_error *err)
 {
     unsigned char *signature = malloc(parts->signature.len + 1);
     bool known = false, allowed = false, good = false, lacking = false;
+    mercure_str kid = kid_of(header);
     size_t len = 0, i;
 
     if (signature == NULL) {
@@ -135,7 +146,7 @@ static mercure_status check_signature(const jws *parts, mercure_str kid, const j
     for (i = 0; i < trust->issuer_count && !good; i++) {
         const mercure_issuer *issuer = &trust->issuers[i];
         key_verdict verdict;
-        if (!is_string(iss, issuer->iss) || !(issuer->roles & role)) {
+        if (!is_issuer(issuer, iss, legacy) || !(issuer->roles & role)) {
             continue;
         }
         known = true;
@@ -187,27 +198,36 @@ static bool audience_holds(const json_t *aud, const char *wanted)
     return false;
 }
 
-static mercure_status check_claims(json_t *claims, const mercure_trust *trust, int64_t now, int64_t *expires,
-                                   mercure_error *err)
+static mercure_status check_times(json_t *claims, int64_t now, int64_t *expires, mercure_error *err)
 {
     const json_t *exp = json_object_get(claims, "exp"), *nbf = json_object_get(claims, "nbf");
     const double latest = 253402300799.0; /* the end of the year 9999 */
 
-    *expires = 0;
+    *expires = INT64_MAX;
+    if (exp != NULL) {
+        if (!json_is_number(exp)) {
+            return mercure_fail(err, MERCURE_INVALID, "the token has no exp");
+        }
+        if (json_number_value(exp) <= (double)now) {
+            return mercure_fail(err, MERCURE_INVALID, "the token has expired");
+        }
+        *expires = (int64_t)(json_number_value(exp) < latest ? json_number_value(exp) : latest);
+    }
+    if (nbf != NULL && (!json_is_number(nbf) || json_number_value(nbf) > (double)(now + LEEWAY_SECONDS))) {
+        return mercure_fail(err, MERCURE_INVALID, "the token is not valid yet (nbf)");
+    }
+    return MERCURE_OK;
+}
 
+/* What RFC 9068 demands of an access token beyond its times. */
+static mercure_status check_demands(json_t *claims, const mercure_trust *trust, mercure_error *err)
+{
     if (!audience_holds(json_object_get(claims, "aud"), trust->audience)) {
         return mercure_fail(err, MERCURE_INVALID, "the token's aud does not hold this hub's resource identifier %.120s",
                             trust->audience);
     }
-    if (!json_is_number(exp)) {
+    if (json_object_get(claims, "exp") == NULL) {
         return mercure_fail(err, MERCURE_INVALID, "the token has no exp");
-    }
-    if (json_number_value(exp) <= (double)now) {
-        return mercure_fail(err, MERCURE_INVALID, "the token has expired");
-    }
-    *expires = (int64_t)(json_number_value(exp) < latest ? json_number_value(exp) : latest);
-    if (nbf != NULL && (!json_is_number(nbf) || json_number_value(nbf) > (double)(now + LEEWAY_SECONDS))) {
-        return mercure_fail(err, MERCURE_INVALID, "the token is not valid yet (nbf)");
     }
     return MERCURE_OK;
 }
@@ -215,6 +235,7 @@ static mercure_status check_claims(json_t *claims, const mercure_trust *trust, i
 static mercure_status verify_parts(const jws *parts, json_t *header, json_t *claims, const mercure_trust *trust,
                                    unsigned role, int64_t now, mercure_grants **grants, mercure_error *err)
 {
+    bool legacy = !is_access_token(header);
     mercure_algorithm algorithm;
     mercure_status status;
     int64_t expires;
@@ -225,18 +246,25 @@ static mercure_status verify_parts(const jws *parts, json_t *header, json_t *cla
     if ((status = check_header(header, &algorithm, err)) != MERCURE_OK) {
         return status;
     }
+    if (legacy && trust->dialects == 0) {
+        return mercure_fail(err, MERCURE_INVALID, "the token's typ is %s: an access token's is at+jwt",
+                            quote(json_object_get(header, "typ")).text);
+    }
     if (claims == NULL) {
         return mercure_fail(err, MERCURE_INVALID, "the token's payload is not a JSON object");
     }
-    status = check_signature(parts, kid_of(header), json_object_get(claims, "iss"), algorithm, trust, role, err);
+    status = check_signature(parts, header, json_object_get(claims, "iss"), algorithm, legacy, trust, role, err);
+    if (status == MERCURE_OK && !legacy) {
+        status = check_demands(claims, trust, err);
+    }
+    if (status == MERCURE_OK) {
+        status = check_times(claims, now, &expires, err);
+    }
     if (status != MERCURE_OK) {
         return status;
     }
-    status = check_claims(claims, trust, now, &expires, err);
-    if (status != MERCURE_OK) {
-        return status;
-    }
-    return mercure_grants_make(claims, trust->base, expires, grants, err);
+    return legacy ? mercure_grants_make_legacy(claims, trust->dialects, expires, grants, err)
+                  : mercure_grants_make(claims, trust->base, expires, grants, err);
 }
 
 mercure_status mercure_token_verify(mercure_str token, const mercure_trust *trust, unsigned role, int64_t now,
@@ -261,17 +289,29 @@ mercure_status mercure_token_verify(mercure_str token, const mercure_trust *trus
     return status;
 }
 
-bool mercure_token_claims_issuer(mercure_str token, const char *iss)
+/* A token's payload, unverified; NULL when it has none. */
+static json_t *claims_of(mercure_str token)
 {
-    json_t *claims;
-    bool same;
     jws parts;
 
-    if (token.len > MERCURE_MAX_TOKEN || !split(token, &parts)) {
-        return false;
-    }
-    claims = decode_json(parts.payload);
-    same = is_string(json_object_get(claims, "iss"), iss);
+    return token.len <= MERCURE_MAX_TOKEN && split(token, &parts) ? decode_json(parts.payload) : NULL;
+}
+
+bool mercure_token_claims_issuer(mercure_str token, const char *iss)
+{
+    json_t *claims = claims_of(token);
+    bool same = strcmp(iss, "*") == 0 || is_string(json_object_get(claims, "iss"), iss);
+
     json_decref(claims);
     return same;
+}
+
+bool mercure_token_is_legacy(mercure_str token)
+{
+    json_t *claims = claims_of(token);
+    bool legacy =
+        json_object_get(claims, "mercure") != NULL || json_object_get(claims, "https://mercure.rocks/") != NULL;
+
+    json_decref(claims);
+    return legacy;
 }

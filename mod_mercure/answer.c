@@ -7,9 +7,7 @@
 #include <apr_strings.h>
 #include <http_log.h>
 #include <http_protocol.h>
-#include <jansson.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 
 #include "clock.h"
 
@@ -66,6 +64,16 @@ int answer_refuse(const hub_request *q, int status, const char *reason)
     return send_refusal(q, status, words_of(status));
 }
 
+void answer_hint(const hub_request *q, const char *what)
+{
+    uint64_t minute = clock_now_ms() / 60000 + 1; /* 0: never */
+
+    if (atomic_exchange(&config_of_server(q->r->server)->log.hinted, minute) != minute) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, q->r,
+                      "mercure: hub %s: %s, which MercureCompatibility 8 would accept", q->hub, what);
+    }
+}
+
 int answer_challenge(const hub_request *q, int status, const char *error, const char *reason)
 {
     const char *metadata = apr_pstrcat(q->r->pool, q->origin, "/.well-known/oauth-protected-resource", q->path, NULL);
@@ -82,24 +90,4 @@ int answer_retry(const hub_request *q, int status, int seconds, const char *reas
 {
     apr_table_setn(q->r->err_headers_out, "Retry-After", apr_itoa(q->r->pool, seconds));
     return answer_refuse(q, status, reason);
-}
-
-int answer_metadata(const hub_request *q)
-{
-    json_t *document =
-        json_pack("{s:s, s:[s], s:[s], s:s}", "resource", q->identifier, "bearer_methods_supported", "header",
-                  "authorization_details_types_supported", "https://mercure.rocks/authorization-detail",
-                  "mercure_cookie", config_cookie_name(q->dir));
-    char *text = document != NULL ? json_dumps(document, JSON_COMPACT) : NULL;
-
-    json_decref(document);
-    if (text == NULL) {
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
-    ap_set_content_type(q->r, "application/json");
-    if (!q->r->header_only) {
-        ap_rputs(text, q->r);
-    }
-    free(text);
-    return OK;
 }

@@ -9,10 +9,13 @@
 #include <util_cookies.h>
 
 #include "child.h"
+#include "conceal.h"
 
 #include "mercure/limits.h"
 
 APLOG_USE_MODULE(mercure);
+
+#define LEGACY_COOKIE "mercureAuthorization"
 
 /* RFC 6750's b64token. */
 static bool is_token(const char *text)
@@ -44,16 +47,29 @@ static const char *bearer_of(const char *header)
     return header;
 }
 
+static const char *cookie_of(const hub_request *q, const char *name)
+{
+    const char *cookie = NULL;
+
+    return ap_cookie_read(q->r, name, &cookie, 0) == APR_SUCCESS ? cookie : NULL;
+}
+
+/* The header first; then, in the older dialects, the query; then a cookie. */
 static const char *find_token(const hub_request *q, bool *by_cookie)
 {
-    const char *header = apr_table_get(q->r->headers_in, "Authorization"), *cookie = NULL;
+    const char *header = apr_table_get(q->r->headers_in, "Authorization"), *cookie;
+    unsigned dialects = config_dialects(q->dir);
 
     *by_cookie = false;
     if (header != NULL) {
         return bearer_of(header); /* whatever cookie there is, it is ignored */
     }
-    if (ap_cookie_read(q->r, config_cookie_name(q->dir), &cookie, 0) != APR_SUCCESS) {
-        return NULL;
+    if ((dialects & MERCURE_DIALECT_8) && conceal_query_token(q->r) != NULL) {
+        return conceal_query_token(q->r);
+    }
+    cookie = cookie_of(q, config_cookie_name(q->dir));
+    if (cookie == NULL && dialects != 0) {
+        cookie = cookie_of(q, LEGACY_COOKIE);
     }
     *by_cookie = cookie != NULL;
     return cookie;
@@ -148,7 +164,7 @@ static mercure_status verify(const hub_request *q, const char *text, unsigned ro
 {
     mercure_str token = mercure_str_of(text);
     streamer *st = NULL;
-    mercure_trust trust = {.audience = q->identifier, .base = q->base};
+    mercure_trust trust = {.audience = q->identifier, .base = q->base, .dialects = config_dialects(q->dir)};
     mercure_status status;
     int i;
 
@@ -175,12 +191,15 @@ int auth_credentials(const hub_request *q, unsigned role, hub_credentials *crede
     *answered = true;
     token = find_token(q, &credentials->by_cookie);
     if (token == NULL) {
+        if (conceal_query_token(q->r) != NULL) {
+            answer_hint(q, "a token in the query is one of protocol 0.x");
+        }
         *answered = false;
         return OK;
     }
     if (!credentials->by_cookie && !is_token(token)) {
         return answer_challenge(q, HTTP_BAD_REQUEST, "invalid_request",
-                                "the Authorization header holds no well-formed Bearer token");
+                                "the request presents no well-formed Bearer token");
     }
     switch (verify(q, token, role, credentials, &err)) {
     case MERCURE_OK:
@@ -191,6 +210,9 @@ int auth_credentials(const hub_request *q, unsigned role, hub_credentials *crede
     case MERCURE_NOT_FOUND: /* the token may be good: the provider's keys are not here yet */
         return answer_retry(q, HTTP_SERVICE_UNAVAILABLE, 5, err.reason);
     default:
+        if (config_dialects(q->dir) == 0 && mercure_token_is_legacy(mercure_str_of(token))) {
+            answer_hint(q, "a token with a mercure claim is one of protocol 0.x");
+        }
         return answer_challenge(q, HTTP_UNAUTHORIZED, "invalid_token", err.reason);
     }
 }

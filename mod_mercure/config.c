@@ -73,6 +73,8 @@ void *config_create_dir(apr_pool_t *pool, char *path)
     (void)path;
     config->enabled = UNSET;
     config->anonymous = UNSET;
+    config->discovery = UNSET;
+    config->compatibility = UNSET;
     config->max_body = UNSET;
     config->max_subscribers = UNSET;
     config->max_per_client = UNSET;
@@ -132,6 +134,10 @@ void *config_merge_dir(apr_pool_t *pool, void *base_data, void *add_data)
     /* Naming an issuer replaces those of the outer scope: a tenant's keys are its own. */
     config->issuers = GIVEN_OR(add->issuers, base->issuers);
     config->publish_origins = GIVEN_OR(add->publish_origins, base->publish_origins);
+    config->cors_origins = GIVEN_OR(add->cors_origins, base->cors_origins);
+    config->authorization_servers = GIVEN_OR(add->authorization_servers, base->authorization_servers);
+    config->discovery = SET_OR(add->discovery, base->discovery);
+    config->compatibility = SET_OR(add->compatibility, base->compatibility);
     config->cookie_name = GIVEN_OR(add->cookie_name, base->cookie_name);
     config->max_body = merge_limit(add, add->max_body, base->max_body, DEFAULT_MAX_BODY);
     config->max_subscribers = merge_limit(add, add->max_subscribers, base->max_subscribers, 0);
@@ -291,6 +297,69 @@ static const char *set_hub_name(cmd_parms *cmd, void *data, const char *name)
 static const char *add_publish_origin(cmd_parms *cmd, void *data, const char *text)
 {
     return add_origin(cmd, &((dir_config *)data)->publish_origins, text);
+}
+
+static const char *add_cors_origin(cmd_parms *cmd, void *data, const char *text)
+{
+    dir_config *config = data;
+
+    if (strcmp(text, "*") != 0) {
+        return add_origin(cmd, &config->cors_origins, text);
+    }
+    if (config->cors_origins == NULL) {
+        config->cors_origins = apr_array_make(cmd->pool, 2, sizeof(const char *));
+    }
+    APR_ARRAY_PUSH(config->cors_origins, const char *) = "*";
+    return NULL;
+}
+
+static const char *add_authorization_server(cmd_parms *cmd, void *data, const char *text)
+{
+    dir_config *config = data;
+    apr_uri_t uri;
+
+    if (apr_uri_parse(cmd->temp_pool, text, &uri) != APR_SUCCESS || uri.scheme == NULL || uri.hostname == NULL ||
+        uri.query != NULL || uri.fragment != NULL) {
+        return apr_psprintf(cmd->pool, "%s wants issuers' URLs such as https://id.example.com, not \"%s\"",
+                            cmd->cmd->name, text);
+    }
+    if (config->authorization_servers == NULL) {
+        config->authorization_servers = apr_array_make(cmd->pool, 2, sizeof(const char *));
+    }
+    APR_ARRAY_PUSH(config->authorization_servers, const char *) = text;
+    return NULL;
+}
+
+static const char *set_discovery(cmd_parms *cmd, void *data, int on)
+{
+    (void)cmd;
+    ((dir_config *)data)->discovery = on;
+    return NULL;
+}
+
+static const char *add_compatibility(cmd_parms *cmd, void *data, const char *text)
+{
+    dir_config *config = data;
+    int dialects = config->compatibility != UNSET ? config->compatibility : 0;
+
+    if (strcmp(text, "8") == 0) {
+        dialects |= MERCURE_DIALECT_8;
+    } else if (strcasecmp(text, "targets") == 0) {
+        dialects |= MERCURE_DIALECT_TARGETS;
+    } else if (strcasecmp(text, "Off") != 0) {
+        return apr_psprintf(cmd->pool, "MercureCompatibility wants Off, 8, targets, or both of these, not \"%s\"",
+                            text);
+    } else if (dialects != 0) {
+        return "MercureCompatibility: Off does not go with 8 or targets";
+    } else {
+        config->compatibility_off = 1;
+    }
+    if (config->compatibility_off && dialects != 0) {
+        return "MercureCompatibility: Off does not go with 8 or targets";
+    }
+    config->compatibility = dialects;
+    note_tenant(cmd, config);
+    return NULL;
 }
 
 static const char *set_cookie_name(cmd_parms *cmd, void *data, const char *name)
@@ -566,6 +635,13 @@ const command_rec config_commands[] = {
     AP_INIT_FLAG("MercureAnonymous", set_anonymous, NULL, IN_DIR, "On: subscribers need no token for public updates"),
     AP_INIT_ITERATE("MercurePublishOrigins", add_publish_origin, NULL, IN_DIR,
                     "origins whose pages may publish with the cookie"),
+    AP_INIT_ITERATE("MercureCORSOrigins", add_cors_origin, NULL, IN_DIR,
+                    "origins whose pages may talk to the hub, with cookies; *: any, without"),
+    AP_INIT_ITERATE("MercureAuthorizationServer", add_authorization_server, NULL, IN_DIR,
+                    "issuers that the hub's metadata names to clients"),
+    AP_INIT_FLAG("MercureDiscovery", set_discovery, NULL, IN_DIR, "On: responses say where the hub is"),
+    AP_INIT_ITERATE("MercureCompatibility", add_compatibility, NULL, IN_DIR,
+                    "Off, or the older dialects that are accepted too: 8, targets"),
     AP_INIT_TAKE1("MercureCookieName", set_cookie_name, NULL, IN_DIR, "the cookie that carries a token"),
     AP_INIT_TAKE1("MercureMaxBody", set_max_body, NULL, IN_DIR, "largest publication, in bytes"),
     AP_INIT_TAKE1("MercureMaxSubscribers", set_max_count, DIR_FIELD(max_subscribers), IN_DIR,
@@ -593,6 +669,37 @@ const command_rec config_commands[] = {
                  "On: key sets may be at private and loopback addresses"),
     {NULL},
 };
+
+/* --- the configuration as a whole --- */
+
+static bool trusts_anybody(const dir_config *dir)
+{
+    int i;
+
+    for (i = 0; dir->issuers != NULL && i < dir->issuers->nelts; i++) {
+        if (strcmp(APR_ARRAY_IDX(dir->issuers, i, config_issuer).trusted.iss, "*") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int config_check(apr_pool_t *pool, apr_pool_t *log, apr_pool_t *temp, server_rec *s)
+{
+    (void)pool;
+    (void)log;
+    (void)temp;
+    for (; s != NULL; s = s->next) {
+        const dir_config *dir = ap_get_module_config(s->lookup_defaults, &mercure_module);
+        if (trusts_anybody(dir) && config_dialects(dir) == 0) {
+            ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_CRIT, 0, s,
+                         "MercureIssuer * is for tokens of protocol 0.x, which name no issuer: it wants "
+                         "MercureCompatibility 8; or name the issuer");
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+    return OK;
+}
 
 /* --- the settings in force --- */
 
@@ -649,6 +756,11 @@ mercure_retention config_retention(const dir_config *dir)
 const char *config_cookie_name(const dir_config *dir)
 {
     return dir->cookie_name != NULL ? dir->cookie_name : DEFAULT_COOKIE;
+}
+
+unsigned config_dialects(const dir_config *dir)
+{
+    return dir->compatibility > 0 ? (unsigned)dir->compatibility : 0;
 }
 
 /* Virtual hosts hold a merged copy of the main server's settings, so any of them will do. */

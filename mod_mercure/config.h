@@ -17,6 +17,7 @@
 typedef struct {
     _Atomic uint64_t second;
     atomic_uint lines, suppressed;
+    _Atomic uint64_t hinted; /* the last minute of which a hint was logged */
 } log_budget;
 
 /* One MercureIssuer. With a source, `trusted.key` is what the set was when the configuration was read. */
@@ -51,8 +52,13 @@ typedef struct {
     const char *hub_name;
     const char
         *tenant_dir; /* of the .htaccess file that switched the hub on, named it or gave it keys; NULL: the admin did */
-    apr_array_header_t *issuers;         /* of config_issuer */
-    apr_array_header_t *publish_origins; /* of const char * */
+    apr_array_header_t *issuers;               /* of config_issuer */
+    apr_array_header_t *publish_origins;       /* of const char * */
+    apr_array_header_t *cors_origins;          /* of const char *, one may be "*" */
+    apr_array_header_t *authorization_servers; /* of const char * */
+    int discovery;
+    int compatibility;     /* a set of MERCURE_DIALECT_*; UNSET or 0: only 1.0 */
+    int compatibility_off; /* this scope has said Off */
     const char *cookie_name;
     apr_int64_t max_body;
     apr_int64_t max_subscribers;
@@ -75,6 +81,9 @@ void *config_merge_dir(apr_pool_t *pool, void *base, void *add);
 
 server_config *config_of_server(const server_rec *s);
 
+/* A check_config hook: what one directive alone cannot see. */
+int config_check(apr_pool_t *pool, apr_pool_t *log, apr_pool_t *temp, server_rec *s);
+
 /* The settings in force, with the defaults filled in. */
 const char *config_path(const server_rec *s);
 int config_heartbeat(const server_rec *s);
@@ -84,6 +93,7 @@ apr_size_t config_max_pending(const server_rec *s);
 apr_size_t config_max_body(const dir_config *dir);
 mercure_retention config_retention(const dir_config *dir);
 const char *config_cookie_name(const dir_config *dir);
+unsigned config_dialects(const dir_config *dir); /* MERCURE_DIALECT_* */
 
 /* The whole server's. `s` may be any virtual host's. */
 const char *config_state_dir(apr_pool_t *pool, const server_rec *s);

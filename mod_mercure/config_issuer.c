@@ -202,9 +202,6 @@ const char *config_add_issuer(cmd_parms *cmd, apr_array_header_t **issuers, int 
         return "MercureIssuer wants four words: ISSUER publisher|subscriber|both ALGORITHM[,ALGORITHM] KEY, where KEY "
                "is a secret, file:PATH, env:NAME, or jwks: with the URL or the file of a key set";
     }
-    if (strcmp(argv[0], "*") == 0) {
-        return "MercureIssuer * (any issuer) is not supported by this version: name the token's iss";
-    }
     issuer.trusted.iss = apr_pstrdup(cmd->pool, argv[0]);
     if ((wrong = parse_roles(argv[1], &issuer.trusted.roles)) != NULL) {
         return wrong;

@@ -140,7 +140,7 @@ static bool may_read(choosing *c, const stream *s)
     }
     if (s->grants != c->asked) {
         c->asked = s->grants;
-        c->may_read = mercure_grants_may_read(s->grants, c->topics, c->update->record.topic_count);
+        c->may_read = mercure_grants_may_read(s->grants, &c->update->record, c->topics);
     }
     return c->may_read;
 }

@@ -33,14 +33,35 @@ typedef struct {
 /* Refuse. `reason` goes to the virtual host's error log, rate limited, and nowhere else; it must hold no secret. */
 int answer_refuse(const hub_request *q, int status, const char *reason);
 
+/* Beside a refusal: tell the admin, once a minute at most, that MercureCompatibility 8 would accept `what`. */
+void answer_hint(const hub_request *q, const char *what);
+
 /* Refuse with a challenge (RFC 6750, 3). `error` is its code, or NULL when no token was presented. */
 int answer_challenge(const hub_request *q, int status, const char *error, const char *reason);
 
 /* Refuse for now, with Retry-After. */
 int answer_retry(const hub_request *q, int status, int seconds, const char *reason);
 
+/* --- cors.c --- */
+
+/* Allow the page that makes this request what MercureCORSOrigins says. Before any answer, also a refusal. */
+void cors_set_headers(request_rec *r, const dir_config *dir);
+
+/* Answer OPTIONS, which may be a preflight, for a resource that has these methods ("GET, HEAD"). */
+int cors_answer_options(const hub_request *q, const char *methods);
+
+/* --- discovery.c --- */
+
+/* What the client calls this server ("https://example.com:8443"): scheme, host and port, in canonical form. */
+const char *discovery_origin(request_rec *r);
+
+/* Let the response to any request of this scope say where its hub is, if MercureDiscovery is On. An insert_filter hook.
+ */
+void discovery_insert_filter(request_rec *r);
+void discovery_register_filter(void);
+
 /* The RFC 9728 document. */
-int answer_metadata(const hub_request *q);
+int discovery_answer_metadata(const hub_request *q);
 
 /* --- auth.c --- */
 

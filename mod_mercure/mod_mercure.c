@@ -14,8 +14,10 @@
 #include <mpm_common.h>
 
 #include "child.h"
+#include "conceal.h"
 #include "hold.h"
 #include "hub_request.h"
+#include "request_state.h"
 #include "supervise.h"
 
 #include "mercure/version.h"
@@ -34,13 +36,12 @@ static apr_status_t release_base(void *base)
 static void describe(hub_request *q, request_rec *r, const dir_config *dir)
 {
     const server_config *server = config_of_server(r->server);
-    const char *origin = ap_construct_url(r->pool, "", r), *canonical = config_canonical_origin(r->pool, origin);
 
     q->r = r;
     q->dir = dir;
     q->hub = config_hub_name(r->pool, r->server, dir);
     q->path = config_path(r->server);
-    q->origin = canonical != NULL ? canonical : origin;
+    q->origin = discovery_origin(r);
     q->url = apr_pstrcat(r->pool, q->origin, q->path, NULL);
     q->identifier = server->resource_identifier != NULL ? server->resource_identifier : q->url;
 }
@@ -71,11 +72,18 @@ static bool is_public(const hub_request *q)
     return urls == NULL;
 }
 
+#define HUB_METHODS      "GET, HEAD, POST, QUERY"
+#define METADATA_METHODS "GET, HEAD"
+
 static int serve_hub(hub_request *q)
 {
     bool answered;
-    int status = parse_url(q, &answered);
+    int status;
 
+    if (q->r->method_number == M_OPTIONS) {
+        return cors_answer_options(q, HUB_METHODS);
+    }
+    status = parse_url(q, &answered);
     if (answered) {
         return status;
     }
@@ -85,17 +93,20 @@ static int serve_hub(hub_request *q)
     if (q->r->method_number == M_POST) {
         return hub_publish(q);
     }
-    apr_table_setn(q->r->err_headers_out, "Allow", "GET, HEAD, POST, QUERY");
+    apr_table_setn(q->r->err_headers_out, "Allow", HUB_METHODS);
     return answer_refuse(q, HTTP_METHOD_NOT_ALLOWED, "a method that the hub does not have");
 }
 
 static int serve_metadata(const hub_request *q)
 {
+    if (q->r->method_number == M_OPTIONS) {
+        return cors_answer_options(q, METADATA_METHODS);
+    }
     if (q->r->method_number != M_GET) {
-        apr_table_setn(q->r->err_headers_out, "Allow", "GET, HEAD");
+        apr_table_setn(q->r->err_headers_out, "Allow", METADATA_METHODS);
         return answer_refuse(q, HTTP_METHOD_NOT_ALLOWED, "a method that the hub's metadata does not have");
     }
-    return answer_metadata(q);
+    return discovery_answer_metadata(q);
 }
 
 typedef enum { NOT_OURS, THE_HUB, ITS_METADATA } target;
@@ -125,17 +136,26 @@ static target target_of(const request_rec *r)
 static int note_name(request_rec *r)
 {
     if (target_of(r) != NOT_OURS) {
-        ap_set_module_config(r->request_config, &mercure_module, r->uri);
+        request_state_of(r)->name = r->uri;
     }
     return DECLINED;
 }
 
 static int put_name_back(request_rec *r)
 {
-    char *noted = ap_get_module_config(r->request_config, &mercure_module);
+    const request_state *state = ap_get_module_config(r->request_config, &mercure_module);
 
-    if (noted != NULL) {
-        r->uri = noted;
+    if (state != NULL && state->name != NULL) {
+        r->uri = state->name;
+    }
+    return DECLINED;
+}
+
+/* Before anybody may refuse the request. */
+static int set_cors_headers(request_rec *r)
+{
+    if (target_of(r) != NOT_OURS) {
+        cors_set_headers(r, ap_get_module_config(r->per_dir_config, &mercure_module));
     }
     return DECLINED;
 }
@@ -220,14 +240,19 @@ static void child_status(server_rec *s, pid_t pid, ap_generation_t generation, i
 static void register_hooks(apr_pool_t *pool)
 {
     (void)pool;
+    ap_hook_check_config(config_check, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_LAST);
     ap_hook_child_init(init_child, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_status(child_status, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_monitor(supervise_monitor, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_translate_name(note_name, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_translate_name(put_name_back, NULL, NULL, APR_HOOK_MIDDLE - 1);
+    ap_hook_header_parser(set_cors_headers, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_insert_filter(discovery_insert_filter, NULL, NULL, APR_HOOK_LAST);
     ap_hook_fixups(fixups, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    conceal_register_hooks();
+    discovery_register_filter();
     hold_register_hooks();
 }
 

@@ -14,18 +14,20 @@
 static int check_grants(const hub_request *q, const hub_credentials *credentials, const mercure_update *update,
                         bool *answered)
 {
+    mercure_topic *topics = apr_palloc(q->r->pool, update->topic_count * sizeof(*topics));
     size_t i;
 
     for (i = 0; i < update->topic_count; i++) {
-        mercure_topic topic = mercure_topic_of(q->r->pool, update->topics[i]);
-        if (!mercure_grants_may_publish(credentials->grants, &topic)) {
-            *answered = true;
-            return answer_challenge(q, HTTP_FORBIDDEN, "insufficient_scope",
-                                    "the token does not grant publish on every topic of the update");
-        }
+        topics[i] = mercure_topic_of(q->r->pool, update->topics[i]);
     }
-    *answered = false;
-    return OK;
+    *answered = !mercure_grants_may_publish(credentials->grants, topics, update->topic_count, update->targets,
+                                            update->target_count);
+    if (!*answered) {
+        return OK;
+    }
+    return answer_challenge(q, HTTP_FORBIDDEN, "insufficient_scope",
+                            update->target_count > 0 ? "the token does not grant publish to every target of the update"
+                                                     : "the token does not grant publish on every topic of the update");
 }
 
 static int publish_update(const hub_request *q, mercure_update *update)
@@ -68,7 +70,8 @@ static int read_update(const hub_request *q, mercure_update *update, bool *answe
         return status;
     }
     *answered = true;
-    switch (mercure_update_from_form(q->r->pool, &form, mercure_base_url(q->base), update, &err)) {
+    switch (mercure_update_from_form(q->r->pool, &form, mercure_base_url(q->base),
+                                     (config_dialects(q->dir) & MERCURE_DIALECT_TARGETS) != 0, update, &err)) {
     case MERCURE_OK:
         *answered = false;
         return OK;

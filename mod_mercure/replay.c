@@ -51,7 +51,7 @@ static bool wanted(const joining *j, const mercure_record *record, apr_pool_t *s
 {
     mercure_topic *topics = mercure_record_topics(scratch, record);
     bool answer = matches(j, topics, record->topic_count) &&
-                  (!record->is_private || mercure_grants_may_read(j->grants, topics, record->topic_count));
+                  (!record->is_private || mercure_grants_may_read(j->grants, record, topics));
 
     apr_pool_clear(scratch);
     return answer;

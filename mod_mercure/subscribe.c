@@ -52,12 +52,16 @@ static int read_parameters(subscription *sub, bool *answered)
         }
     }
     *answered = true;
-    switch (mercure_subscription_from_forms(r->pool, forms, count, sub->q->base, &sub->asked, &err)) {
+    switch (mercure_subscription_from_forms(r->pool, forms, count, sub->q->base, config_dialects(sub->q->dir) != 0,
+                                            &sub->asked, &err)) {
     case MERCURE_OK:
         break;
     case MERCURE_SYSTEM:
         return answer_retry(sub->q, HTTP_SERVICE_UNAVAILABLE, 5, err.reason);
     default:
+        if (sub->asked.asks_legacy && sub->asked.matchers->nelts == 0) {
+            answer_hint(sub->q, "a subscription with topic= is one of protocol 0.x");
+        }
         return answer_refuse(sub->q, HTTP_BAD_REQUEST, err.reason);
     }
     if (header != NULL) {
@@ -169,7 +173,7 @@ static uint64_t end_of(const subscription *sub)
         }
         end = now + longest * 4 / 5 + (longest / 5) * random / UINT32_MAX;
     }
-    if (sub->credentials.grants != NULL) {
+    if (sub->credentials.grants != NULL && mercure_grants_expires(sub->credentials.grants) < INT64_MAX) {
         int64_t left = mercure_grants_expires(sub->credentials.grants) * 1000 - wall;
         /* Not a tick of the timer later than `exp`. */
         uint64_t expiry = now + (left > 2 * TIMER_TICK_MS ? (uint64_t)left - 2 * TIMER_TICK_MS : 1);
@@ -218,6 +222,9 @@ static void set_headers(const subscription *sub)
     apr_table_setn(r->headers_out, "X-Accel-Buffering", "no");
     if (sub->cursor != NULL) {
         apr_table_setn(r->headers_out, "Mercure-Last-Event-ID", sub->cursor);
+        if (config_dialects(sub->q->dir) != 0) {
+            apr_table_setn(r->headers_out, "Last-Event-ID", sub->cursor);
+        }
     }
 }
 

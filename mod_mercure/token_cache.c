@@ -72,6 +72,7 @@ bool token_cache_digest(mercure_str token, const mercure_trust *trust, unsigned 
         add_string(digest, base.data, base.len);
     }
     EVP_DigestUpdate(digest, &role, sizeof(role));
+    EVP_DigestUpdate(digest, &trust->dialects, sizeof(trust->dialects));
     for (i = 0; i < trust->issuer_count; i++) {
         const mercure_issuer *issuer = &trust->issuers[i];
         add_string(digest, issuer->iss, strlen(issuer->iss));

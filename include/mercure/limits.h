@@ -6,6 +6,8 @@
 #define MERCURE_MAX_MATCHERS      100        /* matchers a subscription request */
 #define MERCURE_MAX_DETAILS       100        /* authorization details a token */
 #define MERCURE_MAX_DETAIL_TOPICS 100        /* topics summed over a token's details */
+#define MERCURE_MAX_SELECTORS     1000       /* selectors (or targets) of one kind in a token of an older dialect */
+#define MERCURE_MAX_TARGETS       1000       /* targets an update (PROTOCOL 11) */
 #define MERCURE_MAX_VALUE         4096       /* bytes of a topic, a matcher, an id, a type or a retry */
 #define MERCURE_MAX_TOKEN         16384      /* bytes of a token */
 #define MERCURE_MAX_RECORD        (48 << 20) /* bytes of an encoded update: newlines in the data make it longer */

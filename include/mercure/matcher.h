@@ -68,17 +68,19 @@ typedef struct {
     apr_array_header_t
         *matchers;             /* of mercure_matcher; the strings are borrowed from the form, the rest is the pool's */
     mercure_str last_event_id; /* data NULL: the parameter is absent; it may be present and empty */
+    bool asks_legacy;          /* a `topic` was there, accepted or not */
 } mercure_subscription;
 
 /* Read a subscription request's parameters: of its query, and of a QUERY's body. All pairs count; of a last_event_id in
  * several forms the first form's wins.
  *
- * base   the hub's URL; NULL: there is none
+ * base     the hub's URL; NULL: there is none
+ * legacy   are the parameters of protocol 0.x accepted too: `topic`, `lastEventID`, `Last-Event-ID` (PROTOCOL 10)?
  *
  * Returns MERCURE_OK; MERCURE_INVALID or MERCURE_LIMIT (both are answered 400) with the reason in `err`;
  * MERCURE_SYSTEM without memory.
  */
 mercure_status mercure_subscription_from_forms(apr_pool_t *pool, mercure_form *forms, size_t count, mercure_base *base,
-                                               mercure_subscription *subscription, mercure_error *err);
+                                               bool legacy, mercure_subscription *subscription, mercure_error *err);
 
 #endif

@@ -61,7 +61,7 @@ const unsigned char *mercure_key_fingerprint(const mercure_key *key);
 
 /* Who is trusted, for what. */
 typedef struct {
-    const char *iss;
+    const char *iss; /* "*": whatever a token of an older dialect names, or nothing */
     unsigned roles;
     unsigned algorithms;
     const mercure_key *key; /* NULL: a key set that has not been fetched yet */
@@ -72,9 +72,13 @@ typedef struct {
     size_t issuer_count;
     const char *audience; /* the hub's resource identifier */
     mercure_base *base;   /* the hub's URL, which the URL Patterns of a token are relative to; NULL: there is none */
+    unsigned dialects;    /* MERCURE_DIALECT_*: the older ones that are accepted too */
 } mercure_trust;
 
 /* Verify a token for a role and compile what it grants.
+ *
+ * Where an older dialect is accepted, a token whose `typ` is not an access token's is one of that dialect: it need not
+ * have `iss`, `aud` and `exp`; `exp` and `nbf` are kept when it has them (PROTOCOL 10).
  *
  * now   seconds since 1970
  *
@@ -84,6 +88,9 @@ typedef struct {
  */
 mercure_status mercure_token_verify(mercure_str token, const mercure_trust *trust, unsigned role, int64_t now,
                                     mercure_grants **grants, mercure_error *err);
+
+/* Does a token look like one of an older dialect? Nothing is verified: only to tell the admin what would accept it. */
+bool mercure_token_is_legacy(mercure_str token);
 
 /* Does a token claim to be of this issuer? Nothing is verified: only to see whose key set is worth a look after
  * MERCURE_NOT_FOUND.

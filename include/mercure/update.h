@@ -5,8 +5,9 @@
  * serialises an update again.
  *
  * A record, integers little-endian:
- *   u8 version (1) | u8 flags (1: private) | u16 topics | u32 id length | u32 event length
+ *   u8 version (1) | u8 flags (1: private, 2: has targets) | u16 topics | u32 id length | u32 event length
  *   topics x (u16 length | bytes) | id | event
+ *   with targets: each (u16 length | bytes), to the record's end
  */
 #ifndef MERCURE_UPDATE_H
 #define MERCURE_UPDATE_H
@@ -28,16 +29,19 @@ typedef struct {
     mercure_str type;  /* empty length: none */
     mercure_str retry; /* ASCII digits; empty length: none */
     bool is_private;
+    const mercure_str *targets; /* an update with targets is private to those who may read one of them (PROTOCOL 11) */
+    size_t target_count;
 } mercure_update;
 
 /* Read a publication from a form, keeping every rule of PROTOCOL 4 about its fields.
  *
  * pool   where the array of topics is allocated
  * hub    the hub's public URL: topics that address its path are refused
+ * with_targets   does a field `target` mean something (PROTOCOL 11)?
  *
  * Returns MERCURE_OK; MERCURE_INVALID (answer 400) or MERCURE_LIMIT (answer 413) with the reason in `err`.
  */
-mercure_status mercure_update_from_form(apr_pool_t *pool, mercure_form *form, const mercure_url *hub,
+mercure_status mercure_update_from_form(apr_pool_t *pool, mercure_form *form, const mercure_url *hub, bool with_targets,
                                         mercure_update *update, mercure_error *err);
 
 /* A new event id: "urn:uuid:" and a random UUID (version 4), so that ids tell nothing about order or time.
@@ -55,7 +59,8 @@ typedef struct {
     uint16_t topic_count;
     mercure_str topics; /* encoded; walk them with mercure_record_topic() */
     mercure_str id;
-    mercure_str event; /* the SSE event, final blank line included */
+    mercure_str event;   /* the SSE event, final blank line included */
+    mercure_str targets; /* encoded; empty: none; walk them with mercure_record_target() */
 } mercure_record;
 
 /* Check every length of a record and point into it. Returns MERCURE_OK or MERCURE_INVALID. */
@@ -63,6 +68,8 @@ mercure_status mercure_record_parse(mercure_str bytes, mercure_record *record, m
 
 /* The next topic; `at` begins as 0. Returns false after the last one. */
 bool mercure_record_topic(const mercure_record *record, size_t *at, mercure_str *topic);
+
+bool mercure_record_target(const mercure_record *record, size_t *at, mercure_str *target);
 
 /* All topics, ready to be asked about by matchers: record->topic_count of them, in `pool`, for one thread. */
 mercure_topic *mercure_record_topics(apr_pool_t *pool, const mercure_record *record);

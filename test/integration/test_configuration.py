@@ -75,7 +75,7 @@ FOUR = "MercureIssuer wants four words: ISSUER publisher|subscriber|both ALGORIT
     ("MercureIssuer", FOUR),
     (f"MercureIssuer {ISSUER} both HS256", FOUR),
     (f"{HS} {SECRET} more", FOUR),
-    (f"MercureIssuer * both HS256 {SECRET}", "MercureIssuer * (any issuer) is not supported by this version: name the token's iss"),
+    (f"MercureIssuer * both HS256 {SECRET}", "MercureIssuer * is for tokens of protocol 0.x"),
     (f"MercureIssuer {ISSUER} reader HS256 {SECRET}", "publisher, subscriber or both"),
     (f"MercureIssuer {ISSUER} both none {SECRET}", "none is not a signature algorithm: use HS256"),
     (f"MercureIssuer {ISSUER} both hs256 {SECRET}", "hs256 is not a signature algorithm: use HS256"),

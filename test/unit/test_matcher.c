@@ -6,6 +6,7 @@
 static apr_pool_t *pool;
 static mercure_error err;
 static mercure_base *base; /* of requests */
+static bool legacy;        /* may they use parameters of protocol 0.x? */
 
 /* Read a request, which stays in memory until the next one. */
 static mercure_status subscribe(const char *query, mercure_subscription *subscription)
@@ -17,7 +18,7 @@ static mercure_status subscribe(const char *query, mercure_subscription *subscri
     text = unit_exact(mercure_str_of(query));
     err.reason[0] = '\0';
     mercure_form_begin(&form, text, strlen(query));
-    mercure_status status = mercure_subscription_from_forms(pool, &form, 1, base, subscription, &err);
+    mercure_status status = mercure_subscription_from_forms(pool, &form, 1, base, legacy, subscription, &err);
     if (status != MERCURE_OK) {
         assert_string_not_equal(err.reason, "");
         free(text);

@@ -293,7 +293,7 @@ static mercure_status verify_bytes(mercure_str token, const mercure_trust *trust
 
 /* The HS256 trust that most tests use. */
 static mercure_issuer hs256_issuer = {ISS, MERCURE_ROLE_PUBLISHER, BIT(HS256), NULL};
-static const mercure_trust hs256_trust = {&hs256_issuer, 1, AUDIENCE, NULL};
+static const mercure_trust hs256_trust = {&hs256_issuer, 1, AUDIENCE, NULL, 0};
 
 static mercure_status verify(const char *token)
 {
@@ -337,7 +337,7 @@ static void every_algorithm_verifies_its_own_tokens(void **state)
     for (unsigned i = 0; i < MERCURE_ALGORITHMS; i++) {
         mercure_key *key = key_for(i);
         mercure_issuer issuer = {ISS, MERCURE_ROLE_PUBLISHER, 1u << i, key};
-        mercure_trust trust = {&issuer, 1, AUDIENCE, NULL};
+        mercure_trust trust = {&issuer, 1, AUDIENCE, NULL, 0};
         char *token = good_token(i);
         if (verify_bytes(mercure_str_of(token), &trust, MERCURE_ROLE_PUBLISHER, NOW, NULL) != MERCURE_OK) {
             fail_msg("%s: %s", maker_algorithms[i].name, err.reason);
@@ -364,7 +364,7 @@ static void no_key_verifies_a_token_of_another_algorithm_kind(void **state)
         for (unsigned t = 0; t < MERCURE_ALGORITHMS; t++) {
             mercure_issuer only = {ISS, MERCURE_ROLE_PUBLISHER, 1u << k, key};
             mercure_issuer any = {ISS, MERCURE_ROLE_PUBLISHER, (1u << MERCURE_ALGORITHMS) - 1, key};
-            mercure_trust strict = {&only, 1, AUDIENCE, NULL}, lax = {&any, 1, AUDIENCE, NULL};
+            mercure_trust strict = {&only, 1, AUDIENCE, NULL, 0}, lax = {&any, 1, AUDIENCE, NULL, 0};
             bool same_key = (k < MERCURE_RS256 && t < MERCURE_RS256) ||
                             (k >= MERCURE_RS256 && k < MERCURE_ES256 && t >= MERCURE_RS256 && t < MERCURE_ES256) ||
                             k == t;
@@ -392,7 +392,7 @@ static void a_certificate_verifies_as_its_key_does(void **state)
         mercure_key *key = NULL;
         assert_int_equal(make_key(pem, MERCURE_ALGORITHM_BIT(algorithms[i]), &key), MERCURE_OK);
         mercure_issuer issuer = {ISS, MERCURE_ROLE_PUBLISHER, MERCURE_ALGORITHM_BIT(algorithms[i]), key};
-        mercure_trust trust = {&issuer, 1, AUDIENCE, NULL};
+        mercure_trust trust = {&issuer, 1, AUDIENCE, NULL, 0};
         assert_int_equal(verify_bytes(mercure_str_of(token), &trust, MERCURE_ROLE_PUBLISHER, NOW, NULL), MERCURE_OK);
         mercure_key_free(key);
         free(token);
@@ -414,7 +414,7 @@ static void a_public_key_is_never_an_hmac_secret(void **state)
         maker_signer attacker = {&maker_algorithms[MERCURE_HS256], secrets[i], NULL, 0, false};
         char *token = maker_token(&attacker, HEADER, "{" GOOD_CLAIMS "}");
         mercure_issuer issuer = {ISS, MERCURE_ROLE_PUBLISHER, BIT(RS256), key};
-        mercure_trust trust = {&issuer, 1, AUDIENCE, NULL};
+        mercure_trust trust = {&issuer, 1, AUDIENCE, NULL, 0};
         assert_int_equal(verify_bytes(mercure_str_of(token), &trust, MERCURE_ROLE_PUBLISHER, NOW, NULL),
                          MERCURE_INVALID);
         issuer.algorithms |= BIT(HS256); /* even if the list were wrong */
@@ -468,7 +468,7 @@ static void a_signature_cut_short_or_made_longer_is_refused(void **state)
     for (size_t i = 0; i < COUNT(algorithms); i++) {
         mercure_key *key = key_for(algorithms[i]);
         mercure_issuer issuer = {ISS, MERCURE_ROLE_PUBLISHER, MERCURE_ALGORITHM_BIT(algorithms[i]), key};
-        mercure_trust trust = {&issuer, 1, AUDIENCE, NULL};
+        mercure_trust trust = {&issuer, 1, AUDIENCE, NULL, 0};
         maker_signer signer = signer_for(algorithms[i]);
         unsigned char signature[600] = {0};
         char header[64];
@@ -495,7 +495,7 @@ static void an_ecdsa_signature_in_der_is_refused(void **state)
     for (mercure_algorithm algorithm = MERCURE_ES256; algorithm <= MERCURE_ES512; algorithm++) {
         mercure_key *key = key_for(algorithm);
         mercure_issuer issuer = {ISS, MERCURE_ROLE_PUBLISHER, MERCURE_ALGORITHM_BIT(algorithm), key};
-        mercure_trust trust = {&issuer, 1, AUDIENCE, NULL};
+        mercure_trust trust = {&issuer, 1, AUDIENCE, NULL, 0};
         maker_signer signer = signer_for(algorithm);
         char header[64];
         signer.der = true;
@@ -513,7 +513,7 @@ static void an_ecdsa_signature_of_zeros_is_refused(void **state)
     static const unsigned char zeros[64];
     mercure_key *key = key_for(MERCURE_ES256);
     mercure_issuer issuer = {ISS, MERCURE_ROLE_PUBLISHER, BIT(ES256), key};
-    mercure_trust trust = {&issuer, 1, AUDIENCE, NULL};
+    mercure_trust trust = {&issuer, 1, AUDIENCE, NULL, 0};
     char *body = maker_body(S("{\"alg\":\"ES256\",\"typ\":\"at+jwt\"}"), S("{" GOOD_CLAIMS "}")), *token = NULL;
     mercure_str encoded = maker_base64url(zeros, sizeof(zeros));
 
@@ -531,7 +531,7 @@ static void a_pss_salt_is_as_long_as_the_hash(void **state)
     static const int salts[] = {0, 20, 31, 33, 48};
     mercure_key *key = key_for(MERCURE_PS256);
     mercure_issuer issuer = {ISS, MERCURE_ROLE_PUBLISHER, BIT(PS256), key};
-    mercure_trust trust = {&issuer, 1, AUDIENCE, NULL};
+    mercure_trust trust = {&issuer, 1, AUDIENCE, NULL, 0};
 
     (void)state;
     for (size_t i = 0; i < COUNT(salts); i++) {
@@ -944,7 +944,7 @@ static void keys_of_one_role_do_not_serve_the_other(void **state)
 {
     mercure_key *key = key_for(MERCURE_HS256);
     mercure_issuer issuer = {ISS, MERCURE_ROLE_SUBSCRIBER, BIT(HS256), key};
-    mercure_trust trust = {&issuer, 1, AUDIENCE, NULL};
+    mercure_trust trust = {&issuer, 1, AUDIENCE, NULL, 0};
     char *token = good_token(MERCURE_HS256);
 
     (void)state;
@@ -972,7 +972,7 @@ static void any_of_an_issuers_keys_may_verify_but_no_other_issuers(void **state)
         {ISS, MERCURE_ROLE_PUBLISHER, BIT(HS256), hs256},
         {"https://second.example", MERCURE_ROLE_PUBLISHER, BIT(HS256), other},
     };
-    mercure_trust trust = {issuers, COUNT(issuers), AUDIENCE, NULL}, nobody = {NULL, 0, AUDIENCE, NULL};
+    mercure_trust trust = {issuers, COUNT(issuers), AUDIENCE, NULL, 0}, nobody = {NULL, 0, AUDIENCE, NULL, 0};
     char *token = good_token(MERCURE_HS256);
 
     (void)state;
@@ -1050,14 +1050,14 @@ static bool may_read(const mercure_grants *grants, const char *first, const char
     mercure_record record;
 
     assert_int_equal(mercure_record_parse(mercure_update_encode(pool, &update), &record, NULL), MERCURE_OK);
-    return mercure_grants_may_read(grants, mercure_record_topics(pool, &record), record.topic_count);
+    return mercure_grants_may_read(grants, &record, mercure_record_topics(pool, &record));
 }
 
 static bool may_publish(const mercure_grants *grants, mercure_str text)
 {
     mercure_topic topic = mercure_topic_of(pool, text);
 
-    return mercure_grants_may_publish(grants, &topic);
+    return mercure_grants_may_publish(grants, &topic, 1, NULL, 0);
 }
 
 static void no_details_grant_nothing(void **state)

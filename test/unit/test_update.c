@@ -10,6 +10,7 @@ static apr_pool_t *pool;
 static const mercure_url *hub;
 static mercure_error err;
 static mercure_update update;
+static bool with_targets;
 
 static mercure_status publish_bytes(const char *form_text, size_t len)
 {
@@ -18,7 +19,7 @@ static mercure_status publish_bytes(const char *form_text, size_t len)
 
     err.reason[0] = '\0';
     mercure_form_begin(&form, text, len);
-    mercure_status status = mercure_update_from_form(pool, &form, hub, &update, &err);
+    mercure_status status = mercure_update_from_form(pool, &form, hub, with_targets, &update, &err);
     assert_true((status == MERCURE_OK) == (err.reason[0] == '\0'));
     return status;
 }
@@ -305,9 +306,9 @@ static void the_reserved_path_is_the_hubs_own(void **state)
     (void)state;
     mercure_url_parse(pool, "https://h/sub/hub", 17, NULL, &other, NULL);
     mercure_form_begin(&form, text, strlen(text));
-    assert_int_equal(mercure_update_from_form(pool, &form, other, &update, NULL), MERCURE_INVALID);
+    assert_int_equal(mercure_update_from_form(pool, &form, other, with_targets, &update, NULL), MERCURE_INVALID);
     mercure_form_begin(&form, free_text, strlen(free_text));
-    assert_int_equal(mercure_update_from_form(pool, &form, other, &update, NULL), MERCURE_OK);
+    assert_int_equal(mercure_update_from_form(pool, &form, other, with_targets, &update, NULL), MERCURE_OK);
 }
 
 /* ---- ids ---- */

@@ -1,0 +1,136 @@
+/* discovery.c - what a client is told of the hub before it talks to it: the Link header of a site's responses and the
+ * metadata of RFC 9728 (PROTOCOL 8); and under which origin the client sees us, on which both rest.
+ */
+#include "hub_request.h"
+
+#include <apr_strings.h>
+#include <http_core.h>
+#include <http_protocol.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <util_filter.h>
+
+#define FILTER "MERCURE_DISCOVERY"
+
+/* --- the origin --- */
+
+/* Does the request come through a proxy whose word on the client's address was taken? Then its word on scheme and host
+ * is, too. mod_remoteip changes the request's address only for a proxy that the administrator has named.
+ */
+static bool came_through_trusted_proxy(const request_rec *r)
+{
+    return r->useragent_addr != r->connection->client_addr;
+}
+
+/* The one value that a proxy has given, NULL for none or a list: then it is not known which to believe. */
+static const char *forwarded(const request_rec *r, const char *name)
+{
+    const char *value = apr_table_get(r->headers_in, name);
+
+    return value != NULL && *value != '\0' && strpbrk(value, ", \t") == NULL ? value : NULL;
+}
+
+/* What the administrator's SetEnvIf or ServerName says, or the connection. */
+static const char *scheme_of(request_rec *r)
+{
+    const char *https = apr_table_get(r->subprocess_env, "HTTPS");
+
+    return https != NULL && strcasecmp(https, "on") == 0 ? "https" : ap_http_scheme(r);
+}
+
+const char *discovery_origin(request_rec *r)
+{
+    const char *scheme = NULL, *host = NULL, *origin, *canonical;
+
+    if (came_through_trusted_proxy(r)) {
+        scheme = forwarded(r, "X-Forwarded-Proto");
+        host = forwarded(r, "X-Forwarded-Host");
+    }
+    if (host == NULL && scheme == NULL && strcmp(scheme_of(r), ap_http_scheme(r)) == 0) {
+        origin = ap_construct_url(r->pool, "", r);
+    } else {
+        if (host == NULL) {
+            host = r->hostname != NULL && apr_table_get(r->headers_in, "Host") != NULL
+                       ? apr_table_get(r->headers_in, "Host")
+                       : ap_get_server_name_for_url(r);
+        }
+        origin = apr_pstrcat(r->pool, scheme != NULL ? scheme : scheme_of(r), "://", host, NULL);
+    }
+    canonical = config_canonical_origin(r->pool, origin);
+    return canonical != NULL ? canonical : origin;
+}
+
+/* --- the Link header --- */
+
+static bool has_link(const apr_table_t *headers)
+{
+    const char *links = apr_table_getm(apr_table_elts(headers)->pool, headers, "Link");
+
+    return links != NULL && ap_strcasestr(links, "rel=\"mercure\"") != NULL;
+}
+
+/* Once, when the response's own headers are there. */
+static apr_status_t add_link(ap_filter_t *f, apr_bucket_brigade *brigade)
+{
+    request_rec *r = f->r;
+
+    if (!has_link(r->headers_out) && !has_link(r->err_headers_out)) {
+        apr_table_addn(
+            r->headers_out, "Link",
+            apr_pstrcat(r->pool, "<", discovery_origin(r), config_path(r->server), ">; rel=\"mercure\"", NULL));
+    }
+    ap_remove_output_filter(f);
+    return ap_pass_brigade(f->next, brigade);
+}
+
+void discovery_insert_filter(request_rec *r)
+{
+    const dir_config *dir = ap_get_module_config(r->per_dir_config, &mercure_module);
+
+    if (dir->discovery == 1 && r->main == NULL) {
+        ap_add_output_filter(FILTER, NULL, r, r->connection);
+    }
+}
+
+void discovery_register_filter(void)
+{
+    /* Of mod_headers' kind and after it, so that what an administrator or a script has set is seen. */
+    ap_register_output_filter(FILTER, add_link, NULL, AP_FTYPE_CONTENT_SET);
+}
+
+/* --- RFC 9728 --- */
+
+static json_t *strings_of(const apr_array_header_t *list)
+{
+    json_t *array = json_array();
+    int i;
+
+    for (i = 0; i < list->nelts; i++) {
+        json_array_append_new(array, json_string(APR_ARRAY_IDX(list, i, const char *)));
+    }
+    return array;
+}
+
+int discovery_answer_metadata(const hub_request *q)
+{
+    json_t *document =
+        json_pack("{s:s, s:[s], s:[s], s:s}", "resource", q->identifier, "bearer_methods_supported", "header",
+                  "authorization_details_types_supported", "https://mercure.rocks/authorization-detail",
+                  "mercure_cookie", config_cookie_name(q->dir));
+    char *text;
+
+    if (document != NULL && q->dir->authorization_servers != NULL) {
+        json_object_set_new(document, "authorization_servers", strings_of(q->dir->authorization_servers));
+    }
+    text = document != NULL ? json_dumps(document, JSON_COMPACT) : NULL;
+    json_decref(document);
+    if (text == NULL) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    ap_set_content_type(q->r, "application/json");
+    if (!q->r->header_only) {
+        ap_rputs(text, q->r);
+    }
+    free(text);
+    return OK;
+}
