@@ -203,6 +203,7 @@ static void what_ecmascript_matches_is_matched(void **state)
         {"(?<\\u0061\\u{62}>a)\\k<ab>", {"aa"}, {"a"}},
         {"(?=(a+))a*b\\1", {"aba", "aabaa"}, {"aab", "ba"}},
         {"(?!(b))a\\1", {"a"}, {"ab"}},
+        {"(?:(?!(b))a)+\\1", {"aa"}, {"aab"}},
         {"(a)(b)(c)(d)(e)(f)(g)(h)(i)(j)\\10", {"abcdefghijj"}, {"abcdefghija0"}},
         {"(a)\\1{2}", {"aaa"}, {"aa"}},
     };
