@@ -260,14 +260,14 @@ def test_broker_of_its_own_is_connected_to_by_path(make_server):
 def garbage():
     yield [b""]
     yield [b"x"]
-    yield [b"MB\x01\x01"]
-    yield [b"MB\x02\x0a" + b"c" * 16]
-    yield [b"MB\x01\x0a" + b"c" * 24 + b"tail"]
-    yield [b"MB\x01\x0c" + struct.pack("<H", 65535)]
-    yield [b"MB\x01\x0c" + struct.pack("<H", 1) + b"h\x09" + struct.pack("<H", 1) + b"t"]
+    yield [b"MB\x02\x01"]
+    yield [b"MB\x01\x0a" + b"c" * 16]
+    yield [b"MB\x02\x0a" + b"c" * 24 + b"tail"]
+    yield [b"MB\x02\x0c" + struct.pack("<H", 65535)]
+    yield [b"MB\x02\x0c" + struct.pack("<H", 1) + b"h\x09" + struct.pack("<H", 1) + b"t"]
     yield [b"\xff" * 5000]
-    yield [b"MB\x01\x01" + b"\xff" * 40, b"\x01\x00" + b"\xff" * 10]
-    yield [b"MB\x01\x01" + b"c" * 16 + b"\0" * 40 + struct.pack("<H", 5) + b"other", b"not a record"]
+    yield [b"MB\x02\x01" + b"\xff" * 40, b"\x01\x00" + b"\xff" * 10]
+    yield [b"MB\x02\x01" + b"c" * 16 + b"\0" * 40 + struct.pack("<H", 5) + b"other", b"not a record"]
     yield [b"a"] * 50
     for i in range(200):
         yield [os.urandom(i)]
@@ -314,10 +314,43 @@ def test_forged_hello_for_another_child_is_dropped(server, context):
     peer.linger = 0
     peer.setsockopt(zmq.ROUTING_ID, b"q" * 16)
     peer.connect(f"ipc://{server.state}/sockets/control.sock")
-    peer.send(b"MB\x01\x0a" + b"z" * 16 + b"\0" * 8)
-    peer.send(b"MB\x01\x10" + struct.pack("<Q", 1 << 60))
+    peer.send(b"MB\x02\x0a" + b"z" * 16 + b"\0" * 8)
+    peer.send(b"MB\x02\x10" + struct.pack("<Q", 1 << 60))
     assert peer.poll(5000)
     assert peer.recv()[3] == 18, "UNKNOWN: a child that was not greeted"
+    published(server, "a", "x")
+    assert stream.data() == ["x"]
+
+
+def test_malformed_pattern_of_a_child_is_dropped_and_the_rest_goes_on(server, context):
+    """What a child of httpd would have refused itself: brokerd does not trust it to."""
+    stream = Stream(server, "a")
+    peer = context.socket(zmq.DEALER)
+    peer.linger = 0
+    peer.setsockopt(zmq.ROUTING_ID, b"q" * 16)
+    peer.connect(f"ipc://{server.state}/sockets/control.sock")
+    listener = context.socket(zmq.SUB)
+    listener.setsockopt(zmq.SUBSCRIBE, b"q" * 16)
+    listener.connect(f"ipc://{server.state}/sockets/deliver.sock")
+
+    def register(pattern, base):
+        frame = b"MB\x02\x0c" + struct.pack("<H", 1) + b"h\x03"
+        for text in (pattern, base):
+            frame += struct.pack("<H", len(text)) + text
+        peer.send(frame + b"\0" * 8)
+
+    def welcomed():
+        peer.send(b"MB\x02\x0a" + b"q" * 16 + b"\0" * 8)
+        return peer.poll(1000) and peer.recv()[3] == 11
+    wait_for(welcomed, "WELCOME")
+    register(b"/(", b"http://localhost/hub")
+    register(b"/a", b"no url")
+    register(b"/(*ACCEPT)", b"http://localhost/hub")
+    register(b"/a/:id", b"http://localhost/hub")
+    assert peer.poll(5000)
+    answer = peer.recv()
+    assert answer[3] == 13 and b"/a/:id" in answer, "only the last one is registered"
+    assert "dropped a malformed message on the control socket" in server.log()
     published(server, "a", "x")
     assert stream.data() == ["x"]
 
