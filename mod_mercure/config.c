@@ -217,8 +217,8 @@ static const char *parse_size(cmd_parms *cmd, const char *text, apr_int64_t *siz
 
 const char *config_canonical_origin(apr_pool_t *pool, const char *origin)
 {
+    const char *host;
     apr_uri_t uri;
-    apr_port_t usual;
 
     if (apr_uri_parse(pool, origin, &uri) != APR_SUCCESS || uri.scheme == NULL || uri.hostname == NULL ||
         uri.user != NULL || uri.query != NULL || uri.fragment != NULL ||
@@ -230,11 +230,12 @@ const char *config_canonical_origin(apr_pool_t *pool, const char *origin)
     if (strcmp(uri.scheme, "http") != 0 && strcmp(uri.scheme, "https") != 0) {
         return NULL;
     }
-    usual = apr_uri_port_of_scheme(uri.scheme);
-    if (uri.port_str == NULL || uri.port == usual) {
-        return apr_pstrcat(pool, uri.scheme, "://", uri.hostname, NULL);
+    /* APR takes the brackets of an IPv6 address off. */
+    host = strchr(uri.hostname, ':') != NULL ? apr_pstrcat(pool, "[", uri.hostname, "]", NULL) : uri.hostname;
+    if (uri.port_str == NULL || uri.port == apr_uri_port_of_scheme(uri.scheme)) {
+        return apr_pstrcat(pool, uri.scheme, "://", host, NULL);
     }
-    return apr_psprintf(pool, "%s://%s:%u", uri.scheme, uri.hostname, uri.port);
+    return apr_psprintf(pool, "%s://%s:%u", uri.scheme, host, uri.port);
 }
 
 static const char *add_origin(cmd_parms *cmd, apr_array_header_t **list, const char *text)

@@ -463,3 +463,19 @@ def test_access_rules_of_a_tenant_apply(tenant):
     site = tenant(f"{HUB}Require all denied\n")
     assert request(site.server, "GET", f"{PATH}?match=a", host=site.host).status == 403
     assert site.publish("a").status == 403
+
+
+def test_a_hub_reached_by_an_ipv6_address(make_server):
+    """The brackets belong to the origin: in the resource identifier, and in what relative patterns are relative to."""
+    server = make_server(config="MercurePublishOrigins http://[::2]:8080\n")
+    host = f"[::1]:{server.port}"
+    hub = f"http://{host}{PATH}"
+    answer = request(server, "GET", METADATA, host=host)
+    assert json.loads(answer.body)["resource"] == hub
+    stream = Stream(server, [], query="&match_urlpattern=/books/:id", host=host)
+    bearer = sign(claims(server, ["*"], aud=hub))
+    published(server, f"http://{host}/books/1", "1", bearer=bearer, host=host)
+    assert stream.data() == ["1"]
+    for origin, status in (("http://[::2]:8080", 200), (f"http://{host}", 200), ("http://[::3]:8080", 400)):
+        cookie = {"Cookie": f"__Secure-mercure_access_token={bearer}", "Origin": origin}
+        assert publish(server, "a", bearer="", headers=cookie, host=host).status == status, origin
