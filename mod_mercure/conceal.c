@@ -3,12 +3,18 @@
 
 #include <apr_strings.h>
 #include <http_config.h>
+#include <http_core.h>
+#include <http_log.h>
 #include <http_protocol.h>
+#include <http_request.h>
+#include <stdbool.h>
 
 #include "config.h"
 #include "request_state.h"
 
 #include "mercure/form.h"
+
+APLOG_USE_MODULE(mercure);
 
 #define HIDDEN "(hidden)"
 
@@ -79,16 +85,67 @@ static void clean_query(request_rec *r, request_state *state)
     r->unparsed_uri = with_query(r->pool, r->unparsed_uri, clean);
 }
 
+/* --- the request line --- */
+
+/* From LogLevel core:trace5 on httpd logs the request line as soon as it has read it. It shall not: we do, once the
+ * line is clean.
+ */
+static void silence(request_rec *r, conn_rec *c)
+{
+    struct ap_logconf *quieter;
+
+    (void)c;
+    if (ap_get_request_module_loglevel(r, core_module.module_index) >= APLOG_TRACE5) {
+        quieter = ap_new_log_config(r->pool, r->log != NULL ? r->log : &r->server->log);
+        ap_set_module_loglevel(r->pool, quieter, core_module.module_index, APLOG_TRACE4);
+        request_state_of(r)->silenced = true;
+        request_state_of(r)->log = r->log;
+        r->log = quieter;
+    }
+}
+
+static void log_request_line(request_rec *r)
+{
+    request_state *state = ap_get_module_config(r->request_config, &mercure_module);
+
+    if (state != NULL && state->silenced) {
+        state->silenced = false;
+        r->log = state->log;
+        ap_log_rerror(APLOG_MARK, APLOG_TRACE5, 0, r, "Request received from client: %s", r->the_request);
+    }
+}
+
+/* --- the request --- */
+
+/* Is it for the hub, or for what is below its path? httpd has not decoded the path yet. */
+static bool is_for_hub(const request_rec *r)
+{
+    const char *path = config_path(r->server);
+    size_t len = strlen(path);
+    char *plain;
+
+    if (r->uri == NULL) {
+        return false;
+    }
+    plain = apr_pstrdup(r->pool, r->uri);
+    (void)ap_normalize_path(plain,
+                            AP_NORMALIZE_NOT_ABOVE_ROOT | AP_NORMALIZE_MERGE_SLASHES | AP_NORMALIZE_DECODE_UNRESERVED);
+    (void)ap_unescape_url(plain); /* httpd itself refuses what these two refuse */
+    return strncmp(plain, path, len) == 0 && (plain[len] == '\0' || plain[len] == '/');
+}
+
 static int hide(request_rec *r)
 {
     request_state *state;
     size_t i;
 
-    if (r->uri == NULL || strcmp(r->uri, config_path(r->server)) != 0) {
+    if (!is_for_hub(r)) {
+        log_request_line(r);
         return DECLINED;
     }
     state = request_state_of(r);
     clean_query(r, state);
+    log_request_line(r);
     for (i = 0; i < STATE_HIDDEN_HEADERS; i++) {
         state->hidden[i] = apr_table_get(r->headers_in, headers[i]);
         if (state->hidden[i] != NULL) {
@@ -124,6 +181,7 @@ void conceal_register_hooks(void)
 {
     static const char *const later[] = {"mod_log_forensic.c", NULL};
 
+    ap_hook_pre_read_request(silence, NULL, NULL, APR_HOOK_LAST);
     ap_hook_post_read_request(hide, NULL, later, APR_HOOK_REALLY_FIRST);
     ap_hook_quick_handler(show, NULL, NULL, APR_HOOK_REALLY_FIRST);
 }

@@ -3,6 +3,7 @@
 #define MOD_MERCURE_REQUEST_STATE_H
 
 #include <http_config.h>
+#include <stdbool.h>
 
 #include "config.h"
 
@@ -12,6 +13,8 @@ typedef struct {
     char *name;                               /* r->uri as it was before mod_rewrite; NULL: not noted */
     const char *query_token;                  /* see conceal.c */
     const char *hidden[STATE_HIDDEN_HEADERS]; /* values of headers that are hidden for now */
+    bool silenced;                            /* `log` is what r->log was before */
+    const struct ap_logconf *log;
 } request_state;
 
 static inline request_state *request_state_of(request_rec *r)
