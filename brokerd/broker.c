@@ -47,6 +47,7 @@ typedef struct {
     unsigned long malformed;
     log_limit malformed_limit;
     log_limit store_limit;
+    log_limit effort_limit;
 } broker;
 
 static time_t seconds_now(void)
@@ -211,6 +212,17 @@ static void tell_head(void *context, child *c, mercure_str hub, uint64_t head)
     }
 }
 
+static void match(broker *b, const writer_job *job, const mercure_record *record, forwarding *f)
+{
+    mercure_str hub = job->publication.hub;
+
+    if (!registry_match(b->registry, hub, job->sequence, record, forward, f) && log_allowed(&b->effort_limit)) {
+        log_error(
+            "hub %.*s: its subscribers' URL Patterns cost too much for one update: those not asked yet do not match",
+            (int)hub.len, hub.data);
+    }
+}
+
 static void take_results(broker *b, writer_job *job)
 {
     while (job != NULL) {
@@ -221,7 +233,7 @@ static void take_results(broker *b, writer_job *job)
         acknowledge(b, &job->publication, job->status);
         if (job->status == MERCURE_OK && !job->repeated &&
             mercure_record_parse(message_str(&job->record), &record, NULL) == MERCURE_OK) {
-            registry_match(b->registry, job->publication.hub, job->sequence, &record, forward, &f);
+            match(b, job, &record, &f);
         }
         writer_job_free(job);
         job = next;
@@ -307,7 +319,13 @@ static void do_register(broker *b, child *c, const mercure_wire_control *asked)
         forget(b, c); /* no memory, or the history cannot be read: it begins anew */
         send_control(b, &c->id, &(mercure_wire_control){.type = MERCURE_WIRE_UNKNOWN});
         break;
-    default:
+    case MERCURE_LIMIT:
+        answer.status = MERCURE_LIMIT;
+        send_control(b, &c->id, &answer);
+        break;
+    default: /* our idea of a pattern is not the child's */
+        answer.status = MERCURE_INVALID;
+        send_control(b, &c->id, &answer);
         count_malformed(b, "control");
     }
 }

@@ -7,6 +7,7 @@
 #include "mercure/hash.h"
 
 #define MAX_CHILDREN 65536
+#define SCRATCH_KEPT (1u << 20) /* bytes of memory for matching that are kept for the next update */
 
 typedef struct hub {
     char *name;
@@ -37,10 +38,12 @@ registry *registry_create(void)
     if (r == NULL) {
         return NULL;
     }
-    if (apr_pool_create(&r->pool, NULL) != APR_SUCCESS || apr_pool_create(&r->scratch, r->pool) != APR_SUCCESS) {
+    if (apr_pool_create_unmanaged_ex(&r->pool, NULL, NULL) != APR_SUCCESS ||
+        apr_pool_create(&r->scratch, r->pool) != APR_SUCCESS) {
         free(r);
         return NULL;
     }
+    apr_allocator_max_free_set(apr_pool_allocator_get(r->pool), SCRATCH_KEPT);
     r->children = apr_hash_make_custom(r->pool, mercure_hash_apr);
     r->hubs = apr_hash_make_custom(r->pool, mercure_hash_apr);
     return r;
@@ -167,6 +170,9 @@ static mercure_status add_member(registry *r, hub *h, const mercure_matcher_key 
     if (entry != NULL) {
         return mercure_index_add(h->index, &entry->matcher, member) ? MERCURE_OK : MERCURE_SYSTEM;
     }
+    if (!mercure_index_takes(h->index, key)) {
+        return MERCURE_LIMIT;
+    }
     status = mercure_matcher_of_key(r->scratch, key, &matcher, NULL);
     apr_pool_clear(r->scratch);
     if (status != MERCURE_OK) {
@@ -243,18 +249,23 @@ static void visit_entry(void *context, mercure_index_entry *entry)
     }
 }
 
-void registry_match(registry *r, mercure_str name, uint64_t sequence, const mercure_record *record,
+bool registry_match(registry *r, mercure_str name, uint64_t sequence, const mercure_record *record,
                     void (*forward)(void *context, child *c), void *context)
 {
     hub *h = find_hub(r, name);
     matching m = {h, sequence, forward, context};
+    mercure_topic *topics;
+    bool complete;
 
     if (h == NULL) {
-        return; /* nobody ever asked for it: a hub's head is learnt from the history when somebody does */
+        return true; /* nobody ever asked for it: a hub's head is learnt from the history when somebody does */
     }
     h->head = sequence > h->head ? sequence : h->head;
-    mercure_index_match(h->index, mercure_record_topics(r->scratch, record), record->topic_count, visit_entry, &m);
+    topics = mercure_record_topics(r->scratch, record);
+    mercure_index_match(h->index, topics, record->topic_count, visit_entry, &m);
+    complete = !mercure_effort_exhausted(topics->effort);
     apr_pool_clear(r->scratch);
+    return complete;
 }
 
 typedef struct {

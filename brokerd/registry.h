@@ -51,7 +51,8 @@ void registry_reset(registry *r, child *c);
  * head_of   called for a hub that is new here, to learn its newest sequence; false when it cannot be learnt now
  * head      out: the hub's newest sequence
  *
- * Returns MERCURE_OK; MERCURE_INVALID for a malformed matcher; MERCURE_SYSTEM without memory or without a head.
+ * Returns MERCURE_OK; MERCURE_INVALID for a malformed matcher; MERCURE_LIMIT when the hub has patterns relative to too
+ * many URLs; MERCURE_SYSTEM without memory or without a head.
  */
 mercure_status registry_register(registry *r, child *c, mercure_str hub, const mercure_matcher_key *matcher,
                                  bool (*head_of)(void *context, mercure_str hub, uint64_t *head), void *context,
@@ -60,8 +61,10 @@ mercure_status registry_register(registry *r, child *c, mercure_str hub, const m
 /* False when it was not registered. */
 bool registry_unregister(registry *r, child *c, mercure_str hub, const mercure_matcher_key *matcher);
 
-/* Note a hub's new update and call `forward` once for each child that wants it. */
-void registry_match(registry *r, mercure_str hub, uint64_t sequence, const mercure_record *record,
+/* Note a hub's new update and call `forward` once for each child that wants it. False when URL Patterns went unasked,
+ * because those before cost too much (mercure_effort_exhausted()).
+ */
+bool registry_match(registry *r, mercure_str hub, uint64_t sequence, const mercure_record *record,
                     void (*forward)(void *context, child *c), void *context);
 
 /* Call `tell` once for each child that wants anything of a hub whose head has moved since the last call. */

@@ -1,9 +1,10 @@
 /* anchors.c - see anchors.h.
  *
- * An anchor is known by a hash of its text alone: were two texts to share one, some patterns would be asked in vain,
- * and nothing worse. The hash is a polynomial modulo 2^61 - 1 at a point drawn at random, so that nobody outside can
- * make texts collide; it grows character by character, so one walk over a field gives the hashes of all its
- * beginnings. Only beginnings of a length that is in use are looked up.
+ * An anchor is known by a hash of its text and place alone. Were two of one length to share it, some patterns would be
+ * asked in vain, and nothing worse; others are told apart when a pattern is filed. The hash is a polynomial modulo
+ * 2^61 - 1 at a point drawn at random, so that nobody outside can make texts collide; it grows character by character,
+ * so one walk over a field gives the hashes of all its beginnings. Only beginnings of a length that is in use are
+ * looked up.
  */
 #include "anchors.h"
 
@@ -213,6 +214,9 @@ static anchor *choose(const anchors *a, uint64_t group, const anchor_literals *l
             continue;
         }
         known = apr_hash_get(a->found, &candidate.hash, sizeof(candidate.hash));
+        if (known != NULL && (known->len != candidate.len || known->place != place)) {
+            continue; /* another text of the same hash */
+        }
         if (wanted->len == 0 || (best != NULL && (known == NULL || known->count < best->count))) {
             *wanted = candidate;
             best = known;

@@ -45,6 +45,9 @@ mercure_status mercure_base_make(apr_pool_t *scratch, mercure_str text, mercure_
     if (status != MERCURE_OK) {
         return status;
     }
+    if (strcmp(url->scheme, "http") != 0 && strcmp(url->scheme, "https") != 0) {
+        return mercure_fail(err, MERCURE_INVALID, "the hub's URL is not one of http or https");
+    }
     base = malloc(sizeof(*base) + text.len + room_for(url->scheme) + room_for(url->username) + room_for(url->password) +
                   room_for(url->host) + room_for(url->path) + room_for(url->query) + room_for(url->fragment));
     if (base == NULL) {

@@ -32,6 +32,7 @@ struct mercure_index {
     apr_hash_t *templates; /* pattern -> pattern_entry */
     anchors *anchors;      /* of patterns and templates; NULL: there never was one */
     base_group *groups;
+    size_t group_count;
     uint64_t groups_made;
     mercure_index_entry *all; /* `*` */
 };
@@ -104,20 +105,37 @@ mercure_index_entry *mercure_index_find(mercure_index *index, const mercure_matc
     return apr_hash_get(table, found_by.data, (apr_ssize_t)found_by.len); /* an entry is its struct's first field */
 }
 
-static base_group *group_of(mercure_index *index, mercure_base *base)
+static base_group *find_group(mercure_index *index, mercure_str base)
 {
-    base_group *group;
+    base_group *group = index->groups;
 
-    for (group = index->groups; group != NULL; group = group->next) {
-        if (group->base == base || (group->base != NULL && base != NULL &&
-                                    mercure_str_equal(mercure_base_text(group->base), mercure_base_text(base)))) {
-            return group;
-        }
+    while (group != NULL &&
+           !mercure_str_equal(group->base != NULL ? mercure_base_text(group->base) : mercure_str_of(""), base)) {
+        group = group->next;
+    }
+    return group;
+}
+
+/* Anybody can make up names under which to reach a hub, and each one costs every relative topic: so they are few. */
+bool mercure_index_takes(mercure_index *index, const mercure_matcher_key *key)
+{
+    return key->kind != MERCURE_MATCH_URLPATTERN || index->group_count < MERCURE_MAX_BASES ||
+           find_group(index, key->base) != NULL;
+}
+
+static base_group *group_of(mercure_index *index, const mercure_matcher *matcher)
+{
+    base_group *group = find_group(index, matcher->key.base);
+
+    if (group != NULL || !mercure_index_takes(index, &matcher->key)) {
+        return group;
     }
     group = malloc(sizeof(*group));
     if (group != NULL) {
-        *group = (base_group){index->groups, base != NULL ? mercure_base_hold(base) : NULL, ++index->groups_made, 0};
+        *group = (base_group){index->groups, matcher->base != NULL ? mercure_base_hold(matcher->base) : NULL,
+                              ++index->groups_made, 0};
         index->groups = group;
+        index->group_count++;
     }
     return group;
 }
@@ -133,6 +151,7 @@ static void leave_group(mercure_index *index, base_group *group)
         at = &(*at)->next;
     }
     *at = group->next;
+    index->group_count--;
     mercure_base_release(group->base);
     free(group);
 }
@@ -166,7 +185,7 @@ static mercure_index_entry *create_urlpattern(mercure_index *index, const mercur
 {
     pattern_entry *made = calloc(1, sizeof(*made) + matcher->key.base.len + 1 + matcher->key.pattern.len);
 
-    if (made == NULL || (made->group = group_of(index, matcher->base)) == NULL) {
+    if (made == NULL || (made->group = group_of(index, matcher)) == NULL) {
         free(made);
         return NULL;
     }

@@ -206,7 +206,14 @@ static mercure_status add_matcher(mercure_subscription *subscription, mercure_ma
         mercure_matcher_release(matcher);
         return mercure_fail(err, MERCURE_LIMIT, "more than %d matchers in one request", MERCURE_MAX_MATCHERS);
     }
-    APR_ARRAY_PUSH(subscription->matchers, mercure_matcher) = *matcher;
+    APR_ARRAY_PUSH(subscription->matchers, mercure_matcher) = *matcher; /* the array's cleanup gives it back */
+    if (matcher->urlpattern != NULL) {
+        subscription->regexps += mercure_urlpattern_regexp_size(matcher->urlpattern);
+    }
+    if (subscription->regexps > MERCURE_MAX_REGEXPS) {
+        return mercure_fail(err, MERCURE_LIMIT, "more than %d bytes of compiled regular expressions in one request",
+                            MERCURE_MAX_REGEXPS);
+    }
     return MERCURE_OK;
 }
 

@@ -3,6 +3,7 @@
 #include "mercure/limits.h"
 
 #include <apr_lib.h>
+#include <strings.h>
 
 #include <stdint.h>
 
@@ -120,26 +121,32 @@ struct mercure_topic_url {
 
 mercure_topic mercure_topic_of(apr_pool_t *pool, mercure_str text)
 {
-    return (mercure_topic){text, pool, NULL};
+    return (mercure_topic){text, pool, NULL, NULL};
 }
 
-/* Is it the same URL whatever the base? So is what begins with a scheme and two slashes; "https:x" is relative to a
- * base of https.
+/* Is it the same URL whatever the base? So is what begins with a scheme, except that "https:x" is relative to a base of
+ * https, and bases are URLs of http or https.
  */
 static bool is_absolute(mercure_str text)
 {
-    const char *at = text.data, *end = text.data + text.len;
+    const char *at = text.data, *end = text.data + text.len, *scheme;
+    size_t len;
 
     while (at < end && *at == ' ') {
         at++; /* the parser strips it */
     }
-    if (at == end || !apr_isalpha(*at)) {
-        return false;
-    }
+    scheme = at;
     while (at < end && (apr_isalnum(*at) || *at == '+' || *at == '-' || *at == '.')) {
         at++;
     }
-    return end - at > 2 && at[0] == ':' && (at[1] == '/' || at[1] == '\\') && (at[2] == '/' || at[2] == '\\');
+    len = (size_t)(at - scheme);
+    if (len == 0 || at == end || *at != ':' || !apr_isalpha(*scheme)) {
+        return false;
+    }
+    if ((len == 4 && strncasecmp(scheme, "http", 4) == 0) || (len == 5 && strncasecmp(scheme, "https", 5) == 0)) {
+        return end - at > 2 && (at[1] == '/' || at[1] == '\\') && (at[2] == '/' || at[2] == '\\');
+    }
+    return true;
 }
 
 static mercure_url_parts *parse(const mercure_topic *topic, const mercure_base *base)
@@ -150,7 +157,7 @@ static mercure_url_parts *parse(const mercure_topic *topic, const mercure_base *
                           &url, NULL) != MERCURE_OK) {
         return NULL;
     }
-    return mercure_url_parts_make(topic->pool, url);
+    return mercure_url_parts_make(topic->pool, url, topic->effort);
 }
 
 mercure_url_parts *mercure_topic_resolve(mercure_topic *topic, const mercure_base *base)

@@ -307,11 +307,13 @@ bool mercure_record_target(const mercure_record *record, size_t *at, mercure_str
 mercure_topic *mercure_record_topics(apr_pool_t *pool, const mercure_record *record)
 {
     mercure_topic *topics = apr_palloc(pool, record->topic_count * sizeof(*topics));
+    mercure_effort *effort = mercure_effort_make(pool);
     size_t at = 0, i = 0;
     mercure_str text;
 
     while (mercure_record_topic(record, &at, &text)) {
-        topics[i++] = mercure_topic_of(pool, text);
+        topics[i] = mercure_topic_of(pool, text);
+        topics[i++].effort = effort;
     }
     return topics;
 }

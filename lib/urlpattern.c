@@ -10,15 +10,6 @@
 
 #include <stdlib.h>
 
-/* What one evaluation of a component's regular expression may cost. PCRE2 counts its backtracking, but between two
- * counts it may look at the whole value ("a{4000}"), at some 1.2 nanoseconds a byte; so the match limit shrinks with
- * the value's length, and the worst evaluations that were found take about a millisecond. A value of 100 bytes leaves
- * 10000 counts, one of 4 KiB 244. */
-#define REGEXP_BUDGET          1000000
-#define REGEXP_MAX_MATCH_LIMIT 20000
-#define REGEXP_DEPTH_LIMIT     5000
-#define REGEXP_HEAP_LIMIT      1024 /* KiB */
-
 /* ---- making ---- */
 
 static mercure_status encode_port(apr_pool_t *pool, const char *value, size_t len, const char **out, mercure_error *err)
@@ -161,6 +152,16 @@ void mercure_urlpattern_release(mercure_urlpattern *pattern)
     free(pattern);
 }
 
+size_t mercure_urlpattern_regexp_size(const mercure_urlpattern *pattern)
+{
+    size_t size = 0;
+
+    for (size_t i = 0; i < pattern->count; i++) {
+        size += pattern->components[i].code_size;
+    }
+    return size;
+}
+
 mercure_str mercure_urlpattern_prefix(const mercure_urlpattern *pattern, mercure_url_component component)
 {
     size_t index = pattern->index_of[component];
@@ -188,15 +189,22 @@ mercure_str mercure_urlpattern_suffix(const mercure_urlpattern *pattern, mercure
 
 /* ---- URLs ---- */
 
-mercure_url_parts *urlpattern_parts_of_values(apr_pool_t *pool, const mercure_str values[MERCURE_URL_COMPONENTS])
+static mercure_url_parts *make_parts(apr_pool_t *pool, const mercure_str values[MERCURE_URL_COMPONENTS],
+                                     mercure_effort *effort)
 {
     mercure_url_parts *parts = apr_pcalloc(pool, sizeof(*parts));
 
     parts->pool = pool;
+    parts->effort = effort != NULL ? effort : mercure_effort_make(pool);
     for (int i = 0; i < MERCURE_URL_COMPONENTS; i++) {
         parts->values[i] = values[i].data != NULL ? values[i] : (mercure_str){"", 0};
     }
     return parts;
+}
+
+mercure_url_parts *urlpattern_parts_of_values(apr_pool_t *pool, const mercure_str values[MERCURE_URL_COMPONENTS])
+{
+    return make_parts(pool, values, NULL);
 }
 
 static mercure_str value_of(const char *text)
@@ -204,7 +212,7 @@ static mercure_str value_of(const char *text)
     return text != NULL ? mercure_str_of(text) : (mercure_str){"", 0};
 }
 
-mercure_url_parts *mercure_url_parts_make(apr_pool_t *pool, const mercure_url *url)
+mercure_url_parts *mercure_url_parts_make(apr_pool_t *pool, const mercure_url *url, mercure_effort *effort)
 {
     const mercure_str values[MERCURE_URL_COMPONENTS] = {
         [MERCURE_URL_PROTOCOL] = value_of(url->scheme),      [MERCURE_URL_USERNAME] = value_of(url->username),
@@ -212,7 +220,7 @@ mercure_url_parts *mercure_url_parts_make(apr_pool_t *pool, const mercure_url *u
         [MERCURE_URL_PATHNAME] = {url->path, url->path_len}, [MERCURE_URL_SEARCH] = value_of(url->query),
         [MERCURE_URL_HASH] = value_of(url->fragment),
     };
-    mercure_url_parts *parts = urlpattern_parts_of_values(pool, values);
+    mercure_url_parts *parts = make_parts(pool, values, effort);
 
     if (url->port >= 0) {
         parts->values[MERCURE_URL_PORT] = mercure_str_of(apr_itoa(pool, url->port));
@@ -227,51 +235,6 @@ mercure_str mercure_url_parts_get(const mercure_url_parts *parts, mercure_url_co
 
 /* ---- matching ---- */
 
-static apr_status_t free_match_data(void *data)
-{
-    mercure_url_parts *parts = data;
-
-    pcre2_match_data_free(parts->match_data);
-    pcre2_match_context_free(parts->match_context);
-    return APR_SUCCESS;
-}
-
-/* What PCRE2 needs, made once; false without memory. */
-static bool prepare_regexps(mercure_url_parts *parts)
-{
-    if (parts->match_data != NULL) {
-        return true;
-    }
-    parts->match_context = pcre2_match_context_create(NULL);
-    parts->match_data = parts->match_context != NULL ? pcre2_match_data_create(1, NULL) : NULL;
-    if (parts->match_data == NULL) {
-        pcre2_match_context_free(parts->match_context);
-        parts->match_context = NULL;
-        return false;
-    }
-    pcre2_set_depth_limit(parts->match_context, REGEXP_DEPTH_LIMIT);
-    pcre2_set_heap_limit(parts->match_context, REGEXP_HEAP_LIMIT);
-    apr_pool_cleanup_register(parts->pool, parts, free_match_data, apr_pool_cleanup_null);
-    return true;
-}
-
-uint32_t urlpattern_match_limit(const urlpattern_compiled *compiled, size_t len)
-{
-    size_t limit = REGEXP_BUDGET / ((len + 1) * compiled->weight) + 1;
-
-    return (uint32_t)(limit < REGEXP_MAX_MATCH_LIMIT ? limit : REGEXP_MAX_MATCH_LIMIT);
-}
-
-static bool matches_regexp(const urlpattern_compiled *c, mercure_url_parts *parts, mercure_str value)
-{
-    if (!prepare_regexps(parts)) {
-        return false;
-    }
-    pcre2_set_match_limit(parts->match_context, urlpattern_match_limit(c, value.len));
-    return pcre2_match(c->u.code, (PCRE2_SPTR)value.data, value.len, 0, 0, parts->match_data, parts->match_context) >=
-           0; /* else it does not match, or a limit was reached */
-}
-
 static bool looks_right(const mercure_urlpattern *pattern, const urlpattern_compiled *c, mercure_str value)
 {
     const char *bytes = (const char *)pattern->bytes;
@@ -284,6 +247,21 @@ static bool looks_right(const mercure_urlpattern *pattern, const urlpattern_comp
            memcmp(value.data + value.len - c->suffix_len, bytes + c->suffix, c->suffix_len) == 0;
 }
 
+static bool run_program(const mercure_urlpattern *pattern, const urlpattern_compiled *c, mercure_url_parts *parts,
+                        size_t end)
+{
+    uint64_t before = parts->steps;
+    bool matches;
+
+    if (!urlpattern_may_run(parts->effort)) {
+        return false;
+    }
+    matches = urlpattern_run(parts, (mercure_url_component)c->which, pattern->bytes + c->u.program.at, c->u.program.len,
+                             c->delimiter, c->used_prefix, end);
+    urlpattern_note_steps(parts->effort, parts->steps - before);
+    return matches;
+}
+
 static bool matches_closely(const mercure_urlpattern *pattern, const urlpattern_compiled *c, mercure_url_parts *parts)
 {
     mercure_str value = parts->values[c->which];
@@ -293,10 +271,9 @@ static bool matches_closely(const mercure_urlpattern *pattern, const urlpattern_
     case URLPATTERN_IS_SEGMENT:
         return memchr(value.data + c->used_prefix, c->delimiter, end - c->used_prefix) == NULL;
     case URLPATTERN_IS_PROGRAM:
-        return urlpattern_run(parts, (mercure_url_component)c->which, pattern->bytes + c->u.program.at,
-                              c->u.program.len, c->delimiter, c->used_prefix, end);
+        return run_program(pattern, c, parts, end);
     case URLPATTERN_IS_REGEXP:
-        return matches_regexp(c, parts, value);
+        return urlpattern_match_regexp(parts->effort, c, value);
     default:
         return true;
     }

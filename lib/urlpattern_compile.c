@@ -19,9 +19,11 @@
 
 #include <stdlib.h>
 
-/* Of one component's regular expression; without them a pattern of 4 KiB could take 64 KiB, or have a class of 700
+/* Of one component's regular expression, and of a pattern's together; without them a pattern of 4 KiB could take 64 KiB
+ * for each component, or have a class of 700
  * properties, which PCRE2 would ask one after the other for each character. */
-#define REGEXP_MAX_SIZE       16384u /* bytes, compiled */
+#define REGEXP_MAX_SIZE       4096u /* bytes, compiled */
+#define REGEXP_MAX_SIZES      8192u
 #define REGEXP_MAX_PROPERTIES 64u
 
 /* One step of a flat component. A text's text is in `prefix`. */
@@ -217,15 +219,21 @@ static mercure_str write_program(apr_pool_t *pool, const step *steps, size_t cou
 /* The regular expression for matching alone: "((?:[^\\/]+?)+)", as the standard writes it, would backtrack for as long
  * as it may, where "([^\\/]+?)" matches the same. */
 static mercure_status compile_regexp_to_match(apr_pool_t *pool, const urlpattern_component *component,
-                                              pcre2_code **code, uint32_t *weight, mercure_error *err)
+                                              urlpattern_compiled *compiled, mercure_error *err)
 {
     urlpattern_component simple = *component;
+    size_t size = 0;
 
     simple.parts = apr_pmemdup(pool, component->parts, component->count * sizeof(*component->parts));
     for (size_t i = 0; i < simple.count; i++) {
         simple.parts[i].modifier = simplify(&simple.parts[i], simple.options.delimiter);
     }
-    return urlpattern_compile_regexp(pool, &simple, code, weight, err);
+    mercure_status status = urlpattern_compile_regexp(pool, &simple, &compiled->u.code, &compiled->weight, err);
+    if (status == MERCURE_OK) {
+        pcre2_pattern_info(compiled->u.code, PCRE2_INFO_SIZE, &size);
+        compiled->code_size = (uint32_t)size;
+    }
+    return status;
 }
 
 /* `anything` becomes true, and nothing is compiled, for a component that every value matches. */
@@ -243,7 +251,7 @@ static mercure_status draft_component(apr_pool_t *pool, const urlpattern_compone
     take_literals(pool, d, &steps, &count);
     if (component->has_regexp) {
         d->compiled.kind = URLPATTERN_IS_REGEXP;
-        return compile_regexp_to_match(pool, component, &d->compiled.u.code, &d->compiled.weight, err);
+        return compile_regexp_to_match(pool, component, &d->compiled, err);
     }
     if (count == 0) {
         d->compiled.kind = URLPATTERN_IS_LITERAL;
@@ -318,7 +326,7 @@ mercure_status urlpattern_compile(apr_pool_t *pool, const urlpattern_component c
                                   mercure_urlpattern **result, mercure_error *err)
 {
     draft drafts[MERCURE_URL_COMPONENTS];
-    size_t count = 0;
+    size_t count = 0, sizes = 0;
     mercure_status status = MERCURE_OK;
 
     for (int i = 0; i < MERCURE_URL_COMPONENTS && status == MERCURE_OK; i++) {
@@ -332,9 +340,13 @@ mercure_status urlpattern_compile(apr_pool_t *pool, const urlpattern_component c
             mercure_fail(err, status, "the pattern's %s: %s", urlpattern_names[i], inner.reason);
         } else if (!anything) {
             count++;
+            sizes += d->compiled.code_size;
         }
     }
-    if (status == MERCURE_OK) {
+    if (status == MERCURE_OK && sizes > REGEXP_MAX_SIZES) {
+        status = mercure_fail(err, MERCURE_LIMIT, "the pattern's regular expressions take %zu bytes, more than %u",
+                              sizes, REGEXP_MAX_SIZES);
+    } else if (status == MERCURE_OK) {
         *result = assemble(drafts, count);
         if (*result != NULL) {
             return MERCURE_OK;
@@ -361,6 +373,14 @@ static uint32_t count_properties(const char *pcre)
     return count;
 }
 
+static mercure_status status_of_error(int error)
+{
+    if (error == PCRE2_ERROR_HEAP_FAILED) {
+        return MERCURE_SYSTEM;
+    }
+    return error == PCRE2_ERROR_PATTERN_TOO_LARGE ? MERCURE_LIMIT : MERCURE_INVALID;
+}
+
 mercure_status urlpattern_compile_regexp(apr_pool_t *pool, const urlpattern_component *component, pcre2_code **code,
                                          uint32_t *weight, mercure_error *err)
 {
@@ -384,8 +404,8 @@ mercure_status urlpattern_compile_regexp(apr_pool_t *pool, const urlpattern_comp
     if (*code == NULL) {
         PCRE2_UCHAR reason[120] = "";
         pcre2_get_error_message(error, reason, sizeof(reason));
-        return mercure_fail(err, error == PCRE2_ERROR_PATTERN_TOO_LARGE ? MERCURE_LIMIT : MERCURE_INVALID,
-                            "a regular expression that cannot be compiled: %s", (const char *)reason);
+        return mercure_fail(err, status_of_error(error), "a regular expression that cannot be compiled: %s",
+                            (const char *)reason);
     }
     pcre2_pattern_info(*code, PCRE2_INFO_SIZE, &size);
     if (size > REGEXP_MAX_SIZE) {

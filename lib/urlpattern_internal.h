@@ -174,7 +174,8 @@ typedef struct {
     uint32_t suffix;
     uint32_t suffix_len;
     uint32_t used_suffix;
-    uint32_t weight; /* of a regular expression: what one look at a character may cost, 1 for an ordinary one */
+    uint32_t weight;    /* of a regular expression: what one look at a character may cost, 1 for an ordinary one */
+    uint32_t code_size; /* of a regular expression, compiled, in bytes */
     union {
         pcre2_code *code;
         struct {
@@ -218,9 +219,8 @@ struct mercure_url_parts {
     uint64_t *sets;                                              /* the matcher's scratch memory */
     size_t sets_words;                                           /* words that each of its sets has */
     unsigned char *flags;
-    pcre2_match_data *match_data;
-    pcre2_match_context *match_context;
-    uint64_t steps; /* work done so far, in words and positions looked at: for the tests */
+    mercure_effort *effort;
+    uint64_t steps; /* work done so far, in words and positions looked at */
 };
 
 /* Parts of eight values, not of a URL. */
@@ -228,6 +228,13 @@ mercure_url_parts *urlpattern_parts_of_values(apr_pool_t *pool, const mercure_st
 
 /* PCRE2's match limit for a value of `len` bytes. */
 uint32_t urlpattern_match_limit(const urlpattern_compiled *compiled, size_t len);
+
+/* Ask a regular expression, as far as the effort allows. */
+bool urlpattern_match_regexp(mercure_effort *effort, const urlpattern_compiled *compiled, mercure_str value);
+
+/* May one more program be run? What it took is noted after. */
+bool urlpattern_may_run(mercure_effort *effort);
+void urlpattern_note_steps(mercure_effort *effort, uint64_t steps);
 
 /* Run a program over a component's value, from its byte `start` to its byte `end`. */
 bool urlpattern_run(mercure_url_parts *parts, mercure_url_component component, const unsigned char *program, size_t len,

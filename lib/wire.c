@@ -152,7 +152,7 @@ static unsigned fields_of(unsigned type)
     case MERCURE_WIRE_UNREGISTER:
         return HAS_MATCHER;
     case MERCURE_WIRE_REGISTERED:
-        return HAS_MATCHER | HAS_NUMBER | HAS_NONCE;
+        return HAS_MATCHER | HAS_NUMBER | HAS_STATUS | HAS_NONCE;
     case MERCURE_WIRE_ACKNOWLEDGE:
         return HAS_NUMBER | HAS_STATUS;
     case MERCURE_WIRE_PING:

@@ -251,7 +251,17 @@ void hub_leave(streamer *st, stream *s)
 
 /* --- what brokerd says --- */
 
-void hub_registered(streamer *st, mercure_str name, const mercure_matcher_key *matcher, uint64_t nonce, uint64_t head)
+static void close_members(streamer *st, mercure_index_entry *entry)
+{
+    size_t left;
+
+    for (left = entry->count; left > 0; left--) {
+        stream_close(st, entry->members[left - 1]->owner, false); /* the last one frees the entry */
+    }
+}
+
+void hub_registered(streamer *st, mercure_str name, const mercure_matcher_key *matcher, mercure_status status,
+                    uint64_t nonce, uint64_t head)
 {
     hub *h = find_hub(st, name);
     mercure_index_entry *entry = h != NULL ? mercure_index_find(h->index, matcher) : NULL;
@@ -259,6 +269,10 @@ void hub_registered(streamer *st, mercure_str name, const mercure_matcher_key *m
 
     if (entry == NULL || entry->phase != ENTRY_ASKED || entry->since != nonce) {
         return; /* nobody wants it any more, or it was asked for anew since */
+    }
+    if (status != MERCURE_OK) {
+        close_members(st, entry);
+        return;
     }
     entry->phase = ENTRY_REGISTERED;
     entry->since = head;

@@ -44,9 +44,11 @@ void hub_stream_drained(struct streamer *st, stream *s);
  */
 void hub_deliver(struct streamer *st, mercure_str name, uint64_t sequence, zmq_msg_t *message);
 
-/* brokerd has registered a matcher, as it was asked to with this nonce; everything after `head` will be forwarded. */
-void hub_registered(struct streamer *st, mercure_str name, const mercure_matcher_key *matcher, uint64_t nonce,
-                    uint64_t head);
+/* brokerd has answered the registration of a matcher with this nonce: everything after `head` will be forwarded. Or,
+ * with another status than OK, it will not: the streams that asked for it are closed.
+ */
+void hub_registered(struct streamer *st, mercure_str name, const mercure_matcher_key *matcher, mercure_status status,
+                    uint64_t nonce, uint64_t head);
 
 /* The link to brokerd is new: ask for everything again. */
 void hub_register_all(struct streamer *st);

@@ -344,7 +344,7 @@ static void obey(broker_link *l, const mercure_wire_control *said)
         break;
     case MERCURE_WIRE_REGISTERED:
         if (l->state >= SYNCING) {
-            hub_registered(l->streamer, said->hub, &said->matcher, said->nonce, said->number);
+            hub_registered(l->streamer, said->hub, &said->matcher, said->status, said->nonce, said->number);
         }
         break;
     case MERCURE_WIRE_ACKNOWLEDGE:

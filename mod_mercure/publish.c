@@ -15,10 +15,12 @@ static int check_grants(const hub_request *q, const hub_credentials *credentials
                         bool *answered)
 {
     mercure_topic *topics = apr_palloc(q->r->pool, update->topic_count * sizeof(*topics));
+    mercure_effort *effort = mercure_effort_make(q->r->pool);
     size_t i;
 
     for (i = 0; i < update->topic_count; i++) {
         topics[i] = mercure_topic_of(q->r->pool, update->topics[i]);
+        topics[i].effort = effort;
     }
     *answered = !mercure_grants_may_publish(credentials->grants, topics, update->topic_count, update->targets,
                                             update->target_count);

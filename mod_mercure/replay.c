@@ -12,6 +12,7 @@
 #define EVENTS_BYTES  (32u << 10)  /* for one stream at once; one event may be larger */
 #define UPDATES_BYTES (256u << 10) /* for a hub's feed at once */
 #define VISITS        20000        /* updates looked at in one transaction */
+#define EFFORT        20000000     /* steps of matching in one transaction: some 30 ms */
 
 struct replay {
     streamer *streamer;
@@ -31,6 +32,8 @@ typedef struct {
     size_t bytes;
     size_t room;
     unsigned visits;
+    uint64_t effort; /* that matching took, in its steps */
+    const atomic_bool *stopping;
 } reading;
 
 static bool matches(const joining *j, mercure_topic *topics, size_t count)
@@ -47,13 +50,15 @@ static bool matches(const joining *j, mercure_topic *topics, size_t count)
     return false;
 }
 
-static bool wanted(const joining *j, const mercure_record *record, apr_pool_t *scratch)
+static bool wanted(reading *r, const mercure_record *record)
 {
-    mercure_topic *topics = mercure_record_topics(scratch, record);
+    const joining *j = r->job->joining;
+    mercure_topic *topics = mercure_record_topics(r->scratch, record);
     bool answer = matches(j, topics, record->topic_count) &&
                   (!record->is_private || mercure_grants_may_read(j->grants, record, topics));
 
-    apr_pool_clear(scratch);
+    r->effort += mercure_effort_spent(topics->effort);
+    apr_pool_clear(r->scratch);
     return answer;
 }
 
@@ -86,10 +91,10 @@ static bool visit_for_stream(void *context, uint64_t sequence, const mercure_rec
 
     (void)sequence;
     (void)bytes;
-    if (wanted(r->job->joining, record, r->scratch) && !append_event(r, record->event)) {
+    if (wanted(r, record) && !append_event(r, record->event)) {
         return false;
     }
-    return r->bytes < EVENTS_BYTES && ++r->visits < VISITS;
+    return r->bytes < EVENTS_BYTES && ++r->visits < VISITS && r->effort < EFFORT && !atomic_load(r->stopping);
 }
 
 static bool visit_for_feed(void *context, uint64_t sequence, const mercure_record *record, mercure_str bytes)
@@ -115,7 +120,7 @@ static bool visit_for_feed(void *context, uint64_t sequence, const mercure_recor
 
 static void do_job(replay *r, replay_job *job)
 {
-    reading into = {job, r->scratch, &job->updates, 0, 0, 0};
+    reading into = {.job = job, .scratch = r->scratch, .end = &job->updates, .stopping = &r->streamer->stopping};
     mercure_str name = {job->hub_name, job->hub_name_len};
     mercure_history *history = streamer_history_begin(r->streamer, NULL);
 
@@ -189,6 +194,7 @@ replay *replay_start(streamer *st)
         free(r);
         return NULL;
     }
+    apr_allocator_max_free_set(apr_pool_allocator_get(r->scratch), SCRATCH_KEPT);
     r->streamer = st;
     r->end = &r->first;
     pthread_mutex_init(&r->lock, NULL);

@@ -217,6 +217,7 @@ static bool make_parts(streamer *st, const char *history_dir)
         return false;
     }
     memcpy(st->comment->data, MERCURE_SSE_COMMENT, st->comment->len);
+    apr_allocator_max_free_set(apr_pool_allocator_get(st->pool), SCRATCH_KEPT);
     st->hubs = apr_hash_make_custom(st->pool, mercure_hash_apr);
     return true;
 }

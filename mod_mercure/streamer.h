@@ -20,6 +20,8 @@
 
 #include "mercure/history.h"
 
+#define SCRATCH_KEPT (1u << 20) /* bytes of memory for matching that a thread keeps for the next update */
+
 typedef struct streamer_command {
     struct streamer_command *next;
     void (*run)(struct streamer *st, void *argument);

@@ -18,8 +18,8 @@ typedef struct mercure_base mercure_base;
  * scratch   for the parser; nothing of it is kept
  * base      out: with one reference, given back by mercure_base_release()
  *
- * Returns MERCURE_OK; MERCURE_INVALID when it is no absolute URL; MERCURE_LIMIT past MERCURE_MAX_BASE bytes;
- * MERCURE_SYSTEM without memory.
+ * Returns MERCURE_OK; MERCURE_INVALID when it is no absolute URL of http or https; MERCURE_LIMIT past MERCURE_MAX_BASE
+ * bytes; MERCURE_SYSTEM without memory.
  */
 mercure_status mercure_base_make(apr_pool_t *scratch, mercure_str url, mercure_base **base, mercure_error *err);
 

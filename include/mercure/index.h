@@ -37,7 +37,12 @@ mercure_index *mercure_index_create(void);
 /* Free the index. It must be empty. NULL is allowed. */
 void mercure_index_destroy(mercure_index *index);
 
-/* Put a member in. Of the matcher a copy is kept, if it is a new one. False only when there is no memory. */
+/* May a matcher be added? Not when its base is one too many: see MERCURE_MAX_BASES. */
+bool mercure_index_takes(mercure_index *index, const mercure_matcher_key *key);
+
+/* Put a member in. Of the matcher a copy is kept, if it is a new one. False when it may not be added, or there is no
+ * memory.
+ */
 bool mercure_index_add(mercure_index *index, const mercure_matcher *matcher, mercure_index_member *member);
 
 /* Take a member out. When it was the entry's last one the entry is freed; look at `member->entry->count == 1` before

@@ -12,6 +12,8 @@
 #define MERCURE_MAX_TOKEN         16384      /* bytes of a token */
 #define MERCURE_MAX_RECORD        (48 << 20) /* bytes of an encoded update: newlines in the data make it longer */
 #define MERCURE_MAX_HUB_NAME      255        /* bytes of a hub's name */
+#define MERCURE_MAX_BASES         64         /* different hub URLs that the URL Patterns of one hub are relative to */
+#define MERCURE_MAX_REGEXPS       32768      /* bytes of compiled regular expressions in one request's URL Patterns */
 #define MERCURE_MAX_BASE          2048       /* bytes of a hub's own URL */
 
 #endif

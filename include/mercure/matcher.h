@@ -68,6 +68,7 @@ typedef struct {
     apr_array_header_t
         *matchers;             /* of mercure_matcher; the strings are borrowed from the form, the rest is the pool's */
     mercure_str last_event_id; /* data NULL: the parameter is absent; it may be present and empty */
+    size_t regexps;            /* bytes of compiled regular expressions in the matchers */
     bool asks_legacy;          /* a `topic` was there, accepted or not */
 } mercure_subscription;
 

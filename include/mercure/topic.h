@@ -30,6 +30,7 @@ typedef struct {
     mercure_str text; /* borrowed */
     apr_pool_t *pool; /* for what is parsed */
     mercure_topic_url *urls;
+    mercure_effort *effort; /* shared with the other topics of an update; NULL: one of its own */
 } mercure_topic;
 
 mercure_topic mercure_topic_of(apr_pool_t *pool, mercure_str text);

@@ -15,6 +15,7 @@
 #include "mercure/url.h"
 
 #include <apr_pools.h>
+#include <stdint.h>
 
 typedef enum {
     MERCURE_URL_PROTOCOL,
@@ -28,12 +29,26 @@ typedef enum {
     MERCURE_URL_COMPONENTS /* how many there are */
 } mercure_url_component;
 
+/* What the patterns that are asked about one update may cost altogether, and what they need for it. Made once for an
+ * update, shared by its topics; belongs to one thread. Past its bounds patterns do not match.
+ */
+typedef struct mercure_effort mercure_effort;
+
+mercure_effort *mercure_effort_make(apr_pool_t *pool);
+
+/* What was spent, in steps of one to two nanoseconds. */
+uint64_t mercure_effort_spent(const mercure_effort *effort);
+
+/* Did a pattern not match only because the bound was reached? */
+bool mercure_effort_exhausted(const mercure_effort *effort);
+
 /* A URL taken apart for matching: made once per topic, asked by many patterns. What the search of one pattern learns
  * about a component's value is kept for the next, in `pool`, so the parts belong to one thread. */
 typedef struct mercure_url_parts mercure_url_parts;
 
-/* Borrows `url`, which must live as long as the parts. Takes time linear in the URL. */
-mercure_url_parts *mercure_url_parts_make(apr_pool_t *pool, const mercure_url *url);
+/* Borrows `url` and `effort`, which must live as long as the parts; NULL: an effort of their own. Takes time linear in
+ * the URL. */
+mercure_url_parts *mercure_url_parts_make(apr_pool_t *pool, const mercure_url *url, mercure_effort *effort);
 
 /* A component as patterns see it: the protocol without its colon, the port "" where it is the default, search and hash
  * without '?' and '#'. Borrowed from the parts. */
@@ -70,5 +85,8 @@ bool mercure_urlpattern_matches(const mercure_urlpattern *pattern, mercure_url_p
  * value.) Borrowed from the pattern. */
 mercure_str mercure_urlpattern_prefix(const mercure_urlpattern *pattern, mercure_url_component component);
 mercure_str mercure_urlpattern_suffix(const mercure_urlpattern *pattern, mercure_url_component component);
+
+/* Bytes that its compiled regular expressions take; 0: it has none. */
+size_t mercure_urlpattern_regexp_size(const mercure_urlpattern *pattern);
 
 #endif

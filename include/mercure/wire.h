@@ -66,7 +66,8 @@ typedef enum {
     MERCURE_WIRE_HELLO = 10,  /* child: I am here, count from 1; `number` is the session, another one each time */
     MERCURE_WIRE_WELCOME,     /* broker: `peer` is my id, `number` your session; register now what you want */
     MERCURE_WIRE_REGISTER,    /* child: `hub`, `matcher`: from now on I want these; `nonce` is any number */
-    MERCURE_WIRE_REGISTERED,  /* broker: the same, and `number`, the hub's newest sequence that was not forwarded */
+    MERCURE_WIRE_REGISTERED,  /* broker: the same, and `number`, the hub's newest sequence that was not forwarded; with
+                                 another `status` than OK it is not registered, and will not be */
     MERCURE_WIRE_UNREGISTER,  /* child: no longer */
     MERCURE_WIRE_ACKNOWLEDGE, /* broker: publication `number` ended with `status` */
     MERCURE_WIRE_PING,        /* child: `number` deliveries have arrived */

@@ -343,14 +343,20 @@ def test_malformed_pattern_of_a_child_is_dropped_and_the_rest_goes_on(server, co
         peer.send(b"MB\x02\x0a" + b"q" * 16 + b"\0" * 8)
         return peer.poll(1000) and peer.recv()[3] == 11
     wait_for(welcomed, "WELCOME")
-    register(b"/(", b"http://localhost/hub")
-    register(b"/a", b"no url")
-    register(b"/(*ACCEPT)", b"http://localhost/hub")
-    register(b"/a/:id", b"http://localhost/hub")
-    assert peer.poll(5000)
-    answer = peer.recv()
-    assert answer[3] == 13 and b"/a/:id" in answer, "only the last one is registered"
+    for pattern, base, status in ((b"/(", b"http://localhost/hub", 1), (b"/a", b"no url", 1),
+                                  (b"/(*ACCEPT)", b"http://localhost/hub", 1), (b"/a/:id", b"http://localhost/hub", 0)):
+        register(pattern, base)
+        assert peer.poll(5000)
+        answer = peer.recv()
+        assert answer[3] == 13 and pattern in answer and answer[-9] == status
     assert "dropped a malformed message on the control socket" in server.log()
+    for n in range(80):  # anybody can make up names under which to reach a hub
+        register(b"/a/:id", b"http://host%d/hub" % n)
+    answers = []
+    while len(answers) < 80:
+        assert peer.poll(5000)
+        answers.append(peer.recv()[-9])
+    assert answers == [0] * 63 + [2] * 17
     published(server, "a", "x")
     assert stream.data() == ["x"]
 

@@ -52,7 +52,7 @@ static int asked(const anchors *a, uint64_t group, const char *text)
     int visits = 0;
 
     assert_int_equal(mercure_url_parse(pool, text, strlen(text), NULL, &url, NULL), MERCURE_OK);
-    const mercure_url_parts *parts = mercure_url_parts_make(pool, url);
+    const mercure_url_parts *parts = mercure_url_parts_make(pool, url, NULL);
     for (size_t i = 0; i < COUNT(fields); i++) {
         values[i] = mercure_url_parts_get(parts, fields[i]);
     }

@@ -466,6 +466,44 @@ static void a_relative_topic_is_relative_to_each_subscribers_base(void **state)
     mercure_base_release(two);
 }
 
+static void an_index_takes_patterns_of_64_bases(void **state)
+{
+    enum { BASES = 66 };
+    mercure_index *index = mercure_index_create();
+    mercure_index_member members[BASES] = {{NULL, 0, NULL}}, again = {NULL, 0, NULL};
+
+    (void)state;
+    for (int i = 0; i < BASES; i++) {
+        char url[40];
+        snprintf(url, sizeof(url), "https://host%d.example/hub", i);
+        mercure_base *base = base_of(url);
+        mercure_matcher matcher = pattern_of("/a/:id", base), exact = matcher_of("a");
+        assert_int_equal(mercure_index_takes(index, &matcher.key), i < 64);
+        assert_int_equal(mercure_index_add(index, &matcher, &members[i]), i < 64);
+        assert_true(mercure_index_takes(index, &exact.key));
+        mercure_matcher_release(&matcher);
+        mercure_base_release(base);
+    }
+    mercure_base *known = base_of("https://host5.example/hub");
+    mercure_matcher other = pattern_of("/b/:id", known);
+    assert_true(mercure_index_add(index, &other, &again)); /* another pattern of a base that is there */
+    assert_int_equal(visits(index, "/a/1"), 64);
+    mercure_index_remove(index, &members[7]);
+    mercure_matcher_release(&other);
+    mercure_base_release(known);
+    known = base_of("https://new.example/hub");
+    other = pattern_of("/a/:id", known);
+    assert_true(mercure_index_add(index, &other, &members[7])); /* one has gone */
+    mercure_matcher_release(&other);
+    mercure_base_release(known);
+    mercure_index_remove(index, &again);
+    for (int i = 0; i < 64; i++) {
+        mercure_index_remove(index, &members[i]);
+    }
+    assert_int_equal(mercure_index_size(index), 0);
+    mercure_index_destroy(index);
+}
+
 static void a_hundred_thousand_matchers_are_found_without_asking_each(void **state)
 {
     enum { MATCHERS = 100000 };
@@ -596,6 +634,7 @@ int main(void)
         cmocka_unit_test(the_index_finds_what_a_loop_over_all_matchers_finds),
         cmocka_unit_test(a_thousand_members_with_the_same_pattern_are_one_entry),
         cmocka_unit_test(a_relative_topic_is_relative_to_each_subscribers_base),
+        cmocka_unit_test(an_index_takes_patterns_of_64_bases),
         cmocka_unit_test(a_hundred_thousand_matchers_are_found_without_asking_each),
         cmocka_unit_test(one_matcher_may_have_a_hundred_thousand_members),
         cmocka_unit_test(the_hash_depends_on_every_byte_and_on_the_length),

@@ -1,4 +1,5 @@
 /* test_matcher.c - matchers, and what a subscription request asks for (PROTOCOL 2 and 3). */
+#include "mercure/limits.h"
 #include "mercure/matcher.h"
 
 #include "unit.h"
@@ -274,6 +275,22 @@ static void a_malformed_url_pattern_is_refused(void **state)
     assert_refused("match_urlpattern=%2Fa%FF");
 }
 
+static void regular_expressions_of_a_request_are_bounded(void **state)
+{
+    mercure_subscription subscription;
+    char query[8192], *at = query;
+
+    (void)state;
+    for (int i = 0; i < 30; i++) {
+        at += sprintf(at, "match_urlpattern=%%2Fx%d%%2F%%28%%28%%3F%%3A%%5Ba-z%%5Dc%%29%%7B40%%7D%%29&", i);
+        if (i == 1) {
+            assert_int_equal(subscribe(query, &subscription), MERCURE_OK);
+            assert_in_range(subscription.regexps, 2000, MERCURE_MAX_REGEXPS / 8);
+        }
+    }
+    assert_int_equal(subscribe(query, &subscription), MERCURE_LIMIT);
+}
+
 static void match_and_match_exact_make_exact_matchers_in_order(void **state)
 {
     mercure_subscription subscription;
@@ -460,6 +477,7 @@ int main(void)
         cmocka_unit_test(a_key_of_a_malformed_pattern_or_base_makes_no_matcher),
         cmocka_unit_test(match_urlpattern_makes_url_patterns_among_the_others),
         cmocka_unit_test(a_malformed_url_pattern_is_refused),
+        cmocka_unit_test(regular_expressions_of_a_request_are_bounded),
         cmocka_unit_test(match_and_match_exact_make_exact_matchers_in_order),
         cmocka_unit_test(a_star_may_be_asked_for_in_both_ways),
         cmocka_unit_test(the_same_matcher_twice_is_one),

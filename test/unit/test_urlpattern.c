@@ -149,7 +149,7 @@ static mercure_str default_component(json_t *test, mercure_url_component which)
     }
     base = json_is_string(base) ? base : json_array_get(arguments, 1);
     if (json_is_string(base) && which != MERCURE_URL_USERNAME && which != MERCURE_URL_PASSWORD) {
-        return mercure_url_parts_get(mercure_url_parts_make(pool, url_of(json_string_value(base), NULL)), which);
+        return mercure_url_parts_get(mercure_url_parts_make(pool, url_of(json_string_value(base), NULL), NULL), which);
     }
     return S("*");
 }
@@ -204,7 +204,7 @@ static mercure_url_parts *read_inputs(json_t *inputs)
             return NULL;
         }
         mercure_url *url = url_of(json_string_value(first), base);
-        return url != NULL ? mercure_url_parts_make(pool, url) : NULL;
+        return url != NULL ? mercure_url_parts_make(pool, url, NULL) : NULL;
     }
     if (!read_init(first, &init) || urlpattern_init_for_url(pool, &init, values, NULL) != MERCURE_OK) {
         return NULL;

@@ -51,7 +51,7 @@ static inline bool matches(const char *pattern_text, const char *url_text)
     mercure_url *url = url_of(url_text, NULL);
 
     assert_non_null(url);
-    bool result = mercure_urlpattern_matches(pattern, mercure_url_parts_make(pool, url));
+    bool result = mercure_urlpattern_matches(pattern, mercure_url_parts_make(pool, url, NULL));
     mercure_urlpattern_release(pattern);
     return result;
 }
