@@ -148,7 +148,7 @@ static void explain_claims(apr_pool_t *pool, json_t *claims, int64_t now)
         }
     }
     if (json_object_get(claims, "exp") == NULL) {
-        say("exp", "(none)", ": the token never ends; an access token must");
+        say("exp", "(none)", ": the token never ends, which an access token must");
     }
 }
 

@@ -85,7 +85,11 @@ static mercure_status read_issuer(ctl_hub *hub, const char *words, mercure_issue
         return mercure_fail(err, MERCURE_INVALID, "the second word must be publisher, subscriber or both");
     }
     issuer->iss = iss;
-    return mercure_algorithms_parse(mercure_str_of(algorithms), &issuer->algorithms, err);
+    if (mercure_algorithms_parse(mercure_str_of(algorithms), &issuer->algorithms, NULL) != MERCURE_OK) {
+        /* What stands there instead may be the key, so it is not quoted. */
+        return mercure_fail(err, MERCURE_INVALID, "the third word must be algorithms, such as HS256 or RS256,PS256");
+    }
+    return MERCURE_OK;
 }
 
 static void add_issuer(ctl_hub *hub, const mercure_issuer *issuer, mercure_key *key, const char *unchecked)

@@ -261,7 +261,7 @@ static mercure_status check_grants(const plan *p, mercure_error *err)
                                                            text, p->base, &matcher, &why);
         if (status != MERCURE_OK) {
             return mercure_fail(err, status, "%s %.80s: %s", one->option,
-                                mercure_utf8_valid(text) ? one->text : "(not UTF-8)", why.reason);
+                                mercure_value_check("", text, NULL) != MERCURE_INVALID ? one->text : "...", why.reason);
         }
         mercure_matcher_release(&matcher);
     }
@@ -557,7 +557,7 @@ int ctl_token(apr_pool_t *pool, int argc, char **argv)
         }
     }
     if (optind < argc) {
-        return ctl_fail("what is \"%.40s\"? mercurectl token --help tells the options", argv[optind]);
+        return ctl_fail("a word that belongs to no option; mercurectl token --help tells the options");
     }
     if ((wrong = check_options(&options)) != NULL) {
         return ctl_fail("%s", wrong);
