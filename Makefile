@@ -86,6 +86,11 @@ $(B)/bench-match: $(B)/obj/bench/match.o $(LIB_OBJS)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS) -o $@.new $^  $(LIBS) && mv $@.new $@
 
+# The cache of tokens is the module's, but knows nothing of httpd.
+$(B)/bench-token: $(B)/obj/bench/token.o $(B)/obj/mod_mercure/token_cache.o $(LIB_OBJS)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@.new $^  $(LIBS) && mv $@.new $@
+
 $(B)/test/fuzz/fuzz_%: $(B)/obj/test/fuzz/fuzz_%.o $(LIB_OBJS)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
