@@ -186,7 +186,7 @@ fuzz)
 bench)
     shift
     install_packages $BUILD_PACKAGES $RUN_PACKAGES $BENCH_PACKAGES
-    make -j "$(nproc)" all build/bench-load
+    make -j "$(nproc)" all build/bench-load build/bench-token
     exec bench/run.sh "$@"
     ;;
 install)

@@ -2,6 +2,9 @@
  * it grants), for one algorithm of each kind; and how the grants' size counts.
  *
  *   build/bench-token [milliseconds for each figure]
+ *   build/bench-token make COUNT ISS HUB ALGORITHM KEYFILE
+ *
+ * The second form prints so many tokens that publish everywhere, one a line, for bench-load's --token-file.
  */
 #include <apr_general.h>
 #include <openssl/evp.h>
@@ -219,8 +222,40 @@ static void head(const char *first)
     printf("| %s | bytes | seen before | new | of which grants | signing it |\n|---|---|---|---|---|---|\n", first);
 }
 
+/* --- many tokens --- */
+
+static void print_tokens(size_t count, const char *iss, const char *hub, const char *algorithm, const char *path)
+{
+    char bytes[65536], *token;
+    FILE *file = must(fopen(path, "re"));
+    size_t len = fread(bytes, 1, sizeof(bytes), file), i;
+    json_t *claims = make_claims(0, false, 0);
+    mercure_signing_key *key;
+    mercure_error err;
+
+    fclose(file);
+    check(mercure_signing_key_make((mercure_str){bytes, len}, mercure_str_of(algorithm), &key, &err), &err);
+    json_object_set_new(claims, "iss", json_string(iss));
+    json_object_set_new(claims, "aud", json_string(hub));
+    json_object_set_new(
+        claims, "authorization_details",
+        json_pack("[{s:s, s:[s], s:[{s:s}]}]", "type", DETAIL, "actions", "publish", "topics", "match", "*"));
+    for (i = 0; i < count; i++) {
+        json_object_set_new(claims, "jti", json_integer((json_int_t)i));
+        check(mercure_token_sign(key, "at+jwt", NULL, claims, &token, &err), &err);
+        puts(token);
+        free(token);
+    }
+    json_decref(claims);
+    mercure_signing_key_free(key);
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 7 && strcmp(argv[1], "make") == 0) {
+        print_tokens((size_t)atol(argv[2]), argv[3], argv[4], argv[5], argv[6]);
+        return 0;
+    }
     if (argc > 1) {
         wanted = atof(argv[1]) / 1000;
     }
