@@ -204,7 +204,7 @@ static mercure_status read_line(config_reading *r, const char *line, mercure_err
         r->section++;
         return MERCURE_OK;
     }
-    if (*line == '#' || (name = ctl_next_word(pool, &words)) == NULL) {
+    if ((name = ctl_next_word(pool, &words)) == NULL) {
         return MERCURE_OK;
     }
     if (strncasecmp(name, "Include", 7) == 0) {
@@ -212,7 +212,7 @@ static mercure_status read_line(config_reading *r, const char *line, mercure_err
     } else if (strcasecmp(name, "ServerRoot") == 0) {
         r->root = ctl_next_word(pool, &words);
     } else if (strncasecmp(name, "Mercure", 7) != 0) {
-        return MERCURE_OK;
+        return MERCURE_OK; /* another module's, or a comment */
     } else if (strstr(words, "${") != NULL) {
         ctl_note("%s, line %d: left out, for ${...} is not replaced here", r->path, r->number);
     } else if (strcasecmp(name, "MercureIssuer") == 0) {

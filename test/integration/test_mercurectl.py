@@ -457,6 +457,13 @@ def test_key_sets_by_file(hub, keys, tmp_path):
     assert inspected(with_kid("one"), *trust).returncode == 0
     forged = with_kid("one")[:-8] + "AAAAAAAA"
     assert "signature does not verify" in verdict(inspected(forged, *trust), "publisher")[1]
+    # A key that the set lacks is no key that could not be looked for: that would be the other role's.
+    roles = ["--trust", f"https://rsa.example publisher RS256 jwks:{tmp_path}/set.json", "--hub", audience(hub),
+             "--trust", "https://rsa.example subscriber RS256 jwks:https://rsa.example/keys"]
+    done = inspected(with_kid("two"), *roles)
+    assert done.returncode == 1 and verdict(done, "subscriber")[0] == "not checked"
+    what, reason = verdict(done, "publisher")
+    assert what == "refused" and "the token's key is not in the key set of MercureIssuer https://rsa.example" in reason
     (tmp_path / "set.json").write_text(json.dumps({"keys": [{**public, "kid": "one", "use": "enc"}]}))
     done = inspected(with_kid("one"), *trust)
     assert done.returncode == 2 and "none of the 1 keys of the set can be used" in done.stderr
