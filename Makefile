@@ -1,6 +1,6 @@
 # Makefile - an ordinary incremental build; ./build.sh is the front door and calls it.
 #
-#   make                     build/mod_mercure.so, build/brokerd
+#   make                     build/mod_mercure.so, build/brokerd, build/mercurectl
 #   make install             put them where Apache finds them (PREFIX, DESTDIR)
 #   make unit                build and run the tests of lib/ alone
 #   make SANITIZE=1 B=build/asan ...   the same with AddressSanitizer and UndefinedBehaviorSanitizer
@@ -38,13 +38,14 @@ LDFLAGS += -fsanitize=fuzzer,address,undefined
 endif
 
 LIB_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard lib/*.c))
-BROKERD_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard brokerd/*.c))
+CTL_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard brokerd/mercurectl*.c))
+BROKERD_OBJS := $(filter-out $(CTL_OBJS),$(patsubst %.c,$(B)/obj/%.o,$(wildcard brokerd/*.c)))
 MODULE_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard mod_mercure/*.c))
 UNIT_TESTS := $(patsubst test/unit/%.c,$(B)/test/unit/%,$(wildcard test/unit/test_*.c))
 FUZZ_TARGETS := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 
 .PHONY: all unit unit-programs fuzz fuzz-programs fuzz-replays install clean
-all: $(B)/brokerd $(B)/mod_mercure.so
+all: $(B)/brokerd $(B)/mercurectl $(B)/mod_mercure.so
 
 $(B)/obj/lib/%.o: ALL_CFLAGS += -Wshadow -Wconversion
 $(B)/obj/mod_mercure/%.o: ALL_CFLAGS += -DMERCURE_BROKERD='"$(PREFIX)/sbin/brokerd"' $(shell apxs -q CPPFLAGS 2>/dev/null) $(shell apxs -q EXTRA_CPPFLAGS 2>/dev/null) \
@@ -62,6 +63,11 @@ $(B)/brokerd: $(BROKERD_OBJS) $(LIB_OBJS)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS) -o $@.new $^  $(LIBS) $(ZMQ_LIBS) $(CURL_LIBS) && mv $@.new $@
 
+$(B)/mercurectl: $(CTL_OBJS) $(LIB_OBJS)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@.new $^  $(LIBS) && mv $@.new $@
+
 $(B)/mod_mercure.so: $(MODULE_OBJS) $(LIB_OBJS)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
@@ -77,6 +83,11 @@ $(B)/bench-load: $(wildcard bench/load*.c) $(wildcard bench/load*.h)
 	$(CC) -O2 -g $(WARN) -D_GNU_SOURCE -o $@ $(filter %.c,$^) $(shell $(PKG) --cflags --libs openssl) -lpthread
 
 $(B)/bench-match: $(B)/obj/bench/match.o $(LIB_OBJS)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@.new $^  $(LIBS) && mv $@.new $@
+
+# The cache of tokens is the module's, but knows nothing of httpd.
+$(B)/bench-token: $(B)/obj/bench/token.o $(B)/obj/mod_mercure/token_cache.o $(LIB_OBJS)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS) -o $@.new $^  $(LIBS) && mv $@.new $@
 
@@ -109,6 +120,7 @@ MODS := /etc/apache2/mods-available
 install: all
 	install -D -m 644 $(B)/mod_mercure.so $(DESTDIR)$(LIBEXECDIR)/mod_mercure.so
 	install -D -m 755 $(B)/brokerd $(DESTDIR)$(PREFIX)/sbin/brokerd
+	install -D -m 755 $(B)/mercurectl $(DESTDIR)$(PREFIX)/bin/mercurectl
 	if [ -d $(MODS) ]; then install -d $(DESTDIR)$(MODS); \
 	    echo "LoadModule mercure_module $(LIBEXECDIR)/mod_mercure.so" >$(DESTDIR)$(MODS)/mercure.load; fi
 

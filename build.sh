@@ -2,13 +2,13 @@
 # build.sh - the one front door: ./build.sh [deps|build|run|test|fuzz|bench|install|clean]
 #
 #   deps     install the Debian packages that building and running need (with "deps test": those of the tests too)
-#   build    build/mod_mercure.so and build/brokerd (the default)
+#   build    build/mod_mercure.so, build/brokerd and build/mercurectl (the default)
 #   run      a private httpd with its own brokerd and a page to look at, on http://localhost:8080, until Ctrl-C
 #   test     everything: the library alone, the real servers, PHP and a browser; ends with one line of counts
 #            (further words go to pytest: ./build.sh test test/integration/test_holding.py -k tls)
 #   fuzz     every target of test/fuzz/ for a minute each, or --minutes N; what it finds is left in build/fuzz/
 #   bench    the comparison runs of bench/ (see docs/performance.md)
-#   install  module and brokerd into this machine's Apache (as root; PREFIX and DESTDIR are honoured)
+#   install  module, brokerd and mercurectl into this machine's Apache (as root; PREFIX and DESTDIR are honoured)
 #   clean    remove build/
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -186,7 +186,7 @@ fuzz)
 bench)
     shift
     install_packages $BUILD_PACKAGES $RUN_PACKAGES $BENCH_PACKAGES
-    make -j "$(nproc)" all build/bench-load
+    make -j "$(nproc)" all build/bench-load build/bench-token
     exec bench/run.sh "$@"
     ;;
 install)

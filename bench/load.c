@@ -64,6 +64,7 @@ static const char help[] =
     "  --publish-raw           the body is the data alone, not a form with topic= and data=\n"
     "  --publish-fields TEXT   more form fields, such as private=on\n"
     "  --token JWT             bearer token of the publishers (@FILE: read it from FILE)\n"
+    "  --token-file FILE       tokens of the publishers, one a line: one for each update, by turns\n"
     "  --subscriber-token JWT  bearer token of the subscribers (@FILE: read it from FILE)\n"
     "  --header 'NAME: VALUE'  further header for all requests; may be repeated\n"
     "  --ports A,B,...         spread the streams over these ports of the subscribe host\n"
@@ -164,6 +165,28 @@ static void parse_token(const char *text, char **into)
     *into = strdup(token);
 }
 
+static void parse_token_file(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t len;
+
+    if (!file)
+        fail("cannot read the token file %s: %s.", path, strerror(errno));
+    while ((len = getline(&line, &room, file)) > 0) {
+        line[strcspn(line, "\r\n")] = '\0';
+        opt.publisher_tokens =
+            must_alloc(opt.publisher_tokens, (opt.publisher_token_count + 1) * sizeof(*opt.publisher_tokens));
+        opt.publisher_tokens[opt.publisher_token_count++] = line;
+        line = NULL;
+    }
+    free(line);
+    fclose(file);
+    if (opt.publisher_token_count == 0)
+        fail("the token file %s is empty.", path);
+}
+
 static void parse_ports(const char *text)
 {
     char *copy = strdup(text), *rest = copy, *word;
@@ -212,7 +235,7 @@ static void add_pid(const char *name, pid_t *list, uint32_t *count, const char *
 }
 
 enum option_id {
-    OPT_HUB = 256, OPT_SUBSCRIBE_URL, OPT_PUBLISH_URL, OPT_PUBLISH_RAW, OPT_PUBLISH_FIELDS, OPT_TOKEN,
+    OPT_HUB = 256, OPT_SUBSCRIBE_URL, OPT_PUBLISH_URL, OPT_PUBLISH_RAW, OPT_PUBLISH_FIELDS, OPT_TOKEN, OPT_TOKEN_FILE,
     OPT_SUBSCRIBER_TOKEN, OPT_HEADER, OPT_PORTS, OPT_SOURCE_ADDRESSES, OPT_STREAMS, OPT_THREADS,
     OPT_CONNECTS, OPT_HOLD, OPT_RECONNECT, OPT_RECONNECT_DELAY, OPT_REPLAY, OPT_UPDATES, OPT_DURATION,
     OPT_PUBLISHERS, OPT_RATE, OPT_SIZE, OPT_TOPICS, OPT_TOPIC_PREFIX, OPT_TOPIC_MODE, OPT_PID,
@@ -227,6 +250,7 @@ static const struct option long_options[] = {
     {"publish-raw", no_argument, NULL, OPT_PUBLISH_RAW},
     {"publish-fields", required_argument, NULL, OPT_PUBLISH_FIELDS},
     {"token", required_argument, NULL, OPT_TOKEN},
+    {"token-file", required_argument, NULL, OPT_TOKEN_FILE},
     {"subscriber-token", required_argument, NULL, OPT_SUBSCRIBER_TOKEN},
     {"header", required_argument, NULL, OPT_HEADER},
     {"ports", required_argument, NULL, OPT_PORTS},
@@ -278,6 +302,7 @@ static void parse_option(int id, const char *name, const char *arg)
     case OPT_PUBLISH_RAW: opt.publish_raw = true; break;
     case OPT_PUBLISH_FIELDS: opt.publish_fields = arg; break;
     case OPT_TOKEN: parse_token(arg, &opt.publisher_token); break;
+    case OPT_TOKEN_FILE: parse_token_file(arg); break;
     case OPT_SUBSCRIBER_TOKEN: parse_token(arg, &opt.subscriber_token); break;
     case OPT_HEADER: add_header(arg); break;
     case OPT_PORTS: parse_ports(arg); break;
@@ -774,6 +799,9 @@ int main(int argc, char **argv)
     free(opt.publish.path);
     free(opt.headers);
     free(opt.publisher_token);
+    for (uint32_t i = 0; i < opt.publisher_token_count; i++)
+        free(opt.publisher_tokens[i]);
+    free(opt.publisher_tokens);
     free(opt.subscriber_token);
     return status;
 }

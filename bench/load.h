@@ -50,6 +50,8 @@ struct options {
     bool have_hub;
     bool have_publish;
     char *publisher_token;
+    char **publisher_tokens; /* one for each update, by turns; NULL: publisher_token */
+    uint32_t publisher_token_count;
     char *subscriber_token;
     char *headers; /* further request headers, each ended by CRLF; NULL when none */
     const char *publish_fields;

@@ -107,7 +107,10 @@ static void publisher_request(struct publisher *p)
     bytes_format(&p->request, " HTTP/1.1\r\nHost: %s:%u\r\nContent-Type: %s\r\nContent-Length: %u\r\n",
                  url->host, url->port,
                  opt.publish_raw ? "text/plain" : "application/x-www-form-urlencoded", body.len);
-    if (opt.publisher_token)
+    if (opt.publisher_token_count)
+        bytes_format(&p->request, "Authorization: Bearer %s\r\n",
+                     opt.publisher_tokens[(begun - 1) % opt.publisher_token_count]);
+    else if (opt.publisher_token)
         bytes_format(&p->request, "Authorization: Bearer %s\r\n", opt.publisher_token);
     bytes_format(&p->request, "%s\r\n", opt.headers ? opt.headers : "");
     bytes_append(&p->request, body.data, body.len);

@@ -7,7 +7,8 @@
 #
 # Runs: open (streams held, memory, new streams a second), tls (the same over TLS), fanout (one topic, 10,000 subscribers),
 # publish (1,000 topics, one subscriber each, 8 and 64 publishers), latency (an idle hub; 500 subscribers and 60 updates a
-# second), topics (10,000 topics, one subscriber each), patterns (the same with URL Patterns), replay. Everything stays on the loopback interface.
+# second), topics (10,000 topics, one subscriber each), patterns (the same with URL Patterns), replay, token (publishing with
+# one token, and with a new one for each update). Everything stays on the loopback interface.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -100,6 +101,7 @@ MercureHub On
 MercureAnonymous On
 MercureMaxLifetime 0
 MercureIssuer bench publisher HS256 $SECRET
+${ISSUER:-}
 $tls
 CONF
     /usr/sbin/apache2 -d "$DIR" -f "$DIR/httpd.conf" -DFOREGROUND &
@@ -134,6 +136,10 @@ measure() {
     for target in ${TARGETS:-ours nchan}; do
         echo "  $name, $target"
         "start_$target" "${MODE:-}"
+        if [ -n "${ALGORITHM:-}" ]; then
+            build/bench-token make "$TOKENS" signer "$URL" "$ALGORITHM" "$KEY" >"$DIR/tokens"
+            ARGS+=(--token-file "$DIR/tokens")
+        fi
         "$LOAD" "${ARGS[@]}" "$@" --source-addresses 8 2>&1 | show "$values" || true
         stop_all
     done
@@ -178,8 +184,32 @@ run_replay() {
     TARGETS=ours measure "replay of 20,000 events to 100 streams" "replay_events_per_second delivered" --replay earliest \
         --streams 100 --publishers 16 --updates 20000
 }
+# A child of httpd remembers the 4,096 tokens seen last, so that of 5,000 by turns every one is new to it.
+run_token() {
+    local ALGORITHM KEY TOKENS ISSUER public
+    for ALGORITHM in HS256 RS256 ES256 EdDSA; do
+        KEY=$DIR/signer.key
+        public=$DIR/signer.pem
+        case $ALGORITHM in
+        HS256) printf %s "$SECRET" >"$KEY" ;;
+        RS256) openssl genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out "$KEY" ;;
+        ES256) openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$KEY" ;;
+        EdDSA) openssl genpkey -algorithm ED25519 -out "$KEY" ;;
+        esac
+        if [ $ALGORITHM = HS256 ]; then
+            public=$KEY
+        else
+            openssl pkey -in "$KEY" -pubout -out "$public"
+        fi
+        ISSUER="MercureIssuer signer publisher $ALGORITHM file:$public"
+        for TOKENS in 1 5000; do
+            TARGETS=ours measure "8 publishers, $ALGORITHM, $TOKENS tokens by turns" "$PUBLISH" --publishers 8 \
+                --updates "${UPDATES:-40000}"
+        done
+    done
+}
 
-for run in ${*:-open tls fanout publish latency topics patterns replay}; do
+for run in ${*:-open tls fanout publish latency topics patterns replay token}; do
     echo "$run"
     "run_$run"
 done

@@ -41,3 +41,23 @@ bool base64url_decode(mercure_str in, unsigned char *out, size_t *len)
     }
     return (bits & ((1u << count) - 1)) == 0;
 }
+
+size_t base64url_encode(const void *in, size_t len, char *out)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    const unsigned char *bytes = in;
+    unsigned bits = 0, count = 0;
+    size_t at = 0, i;
+
+    for (i = 0; i < len; i++) {
+        bits = (bits << 8 | bytes[i]) & 0xFFFFu;
+        for (count += 8; count >= 6; count -= 6) {
+            out[at++] = digits[bits >> (count - 6) & 63];
+        }
+    }
+    if (count > 0) {
+        out[at++] = digits[bits << (6 - count) & 63];
+    }
+    out[at] = '\0';
+    return at;
+}

@@ -9,4 +9,8 @@
  */
 bool base64url_decode(mercure_str in, unsigned char *out, size_t *len);
 
+/* Encode into `out`, which has room for BASE64URL_ROOM(len) bytes, the final NUL among them. */
+#define BASE64URL_ROOM(len) ((len) / 3 * 4 + 5)
+size_t base64url_encode(const void *in, size_t len, char *out);
+
 #endif

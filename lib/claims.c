@@ -104,6 +104,11 @@ static mercure_status read_matcher(const json_t *topic, mercure_base *base, merc
     if (type != NULL && !json_is_string(type)) {
         return mercure_fail(err, MERCURE_INVALID, "an authorization detail whose match_type is no string");
     }
+    if (type != NULL && !mercure_str_is(json_str(type), "exact") && !mercure_str_is(json_str(type), "urlpattern")) {
+        /* said here, for the reason may not quote the token */
+        return mercure_fail(err, MERCURE_INVALID,
+                            "an authorization detail whose match_type is neither exact nor urlpattern");
+    }
     return mercure_matcher_make(type != NULL ? json_str(type) : mercure_str_of("exact"), json_str(match), base, matcher,
                                 err);
 }

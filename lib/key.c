@@ -12,16 +12,7 @@
 #include <openssl/x509.h>
 #include <stdlib.h>
 
-typedef enum { KIND_SECRET, KIND_RSA, KIND_EC, KIND_ED25519 } key_kind;
-
-static const struct {
-    const char *name;
-    key_kind kind;
-    const char *digest;
-    size_t size;       /* of the hash (HS*) or of one half of the signature (ES*), in bytes */
-    const char *curve; /* OpenSSL's name */
-    bool pss;
-} algorithms[MERCURE_ALGORITHMS] = {
+static const key_facts algorithms[MERCURE_ALGORITHMS] = {
     [MERCURE_HS256] = {"HS256", KIND_SECRET, "SHA256", 32, NULL, false},
     [MERCURE_HS384] = {"HS384", KIND_SECRET, "SHA384", 48, NULL, false},
     [MERCURE_HS512] = {"HS512", KIND_SECRET, "SHA512", 64, NULL, false},
@@ -36,6 +27,11 @@ static const struct {
     [MERCURE_ES512] = {"ES512", KIND_EC, "SHA512", 66, "secp521r1", false},
     [MERCURE_EDDSA] = {"EdDSA", KIND_ED25519, NULL, 0, NULL, false},
 };
+
+const key_facts *key_facts_of(mercure_algorithm algorithm)
+{
+    return &algorithms[algorithm];
+}
 
 bool key_algorithm(mercure_str name, mercure_algorithm *algorithm)
 {
@@ -123,14 +119,13 @@ static EVP_PKEY *read_public_key(mercure_str bytes)
     return public_key;
 }
 
-/* Does the key fit every algorithm of the set? */
-static mercure_status check_fit(EVP_PKEY *public_key, unsigned set, mercure_error *err)
+mercure_status key_check_fit(EVP_PKEY *key, const char *what, unsigned set, mercure_error *err)
 {
     char curve[64] = "";
     unsigned i;
 
     /* Fails for keys that have no curve, and leaves the name empty then. */
-    (void)EVP_PKEY_get_utf8_string_param(public_key, OSSL_PKEY_PARAM_GROUP_NAME, curve, sizeof(curve), NULL);
+    (void)EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_GROUP_NAME, curve, sizeof(curve), NULL);
     for (i = MERCURE_RS256; i < MERCURE_ALGORITHMS; i++) {
         bool fits = true;
         if (!(set & MERCURE_ALGORITHM_BIT(i))) {
@@ -138,26 +133,26 @@ static mercure_status check_fit(EVP_PKEY *public_key, unsigned set, mercure_erro
         }
         switch (algorithms[i].kind) {
         case KIND_RSA:
-            fits = EVP_PKEY_is_a(public_key, "RSA") || (algorithms[i].pss && EVP_PKEY_is_a(public_key, "RSA-PSS"));
+            fits = EVP_PKEY_is_a(key, "RSA") || (algorithms[i].pss && EVP_PKEY_is_a(key, "RSA-PSS"));
             break;
         case KIND_EC:
-            fits = EVP_PKEY_is_a(public_key, "EC") && strcmp(curve, algorithms[i].curve) == 0;
+            fits = EVP_PKEY_is_a(key, "EC") && strcmp(curve, algorithms[i].curve) == 0;
             break;
         case KIND_ED25519:
-            fits = EVP_PKEY_is_a(public_key, "ED25519");
+            fits = EVP_PKEY_is_a(key, "ED25519");
             break;
         case KIND_SECRET:
             fits = false;
             break;
         }
         if (!fits) {
-            return mercure_fail(err, MERCURE_INVALID, "the public key is %s%s%s, which does not fit %s",
-                                EVP_PKEY_get0_type_name(public_key), curve[0] != '\0' ? " on " : "", curve,
+            return mercure_fail(err, MERCURE_INVALID, "the %s is %s%s%s, which does not fit %s", what,
+                                EVP_PKEY_get0_type_name(key), curve[0] != '\0' ? " on " : "", curve,
                                 algorithms[i].name);
         }
-        if (algorithms[i].kind == KIND_RSA && EVP_PKEY_get_bits(public_key) < 2048) {
+        if (algorithms[i].kind == KIND_RSA && EVP_PKEY_get_bits(key) < 2048) {
             return mercure_fail(err, MERCURE_INVALID, "an RSA key of %d bits is too short: use at least 2048",
-                                EVP_PKEY_get_bits(public_key));
+                                EVP_PKEY_get_bits(key));
         }
     }
     return MERCURE_OK;
@@ -168,7 +163,7 @@ unsigned key_algorithms(EVP_PKEY *public_key)
     unsigned i, set = 0;
 
     for (i = MERCURE_RS256; i < MERCURE_ALGORITHMS; i++) {
-        if (check_fit(public_key, MERCURE_ALGORITHM_BIT(i), NULL) == MERCURE_OK) {
+        if (key_check_fit(public_key, "public key", MERCURE_ALGORITHM_BIT(i), NULL) == MERCURE_OK) {
             set |= MERCURE_ALGORITHM_BIT(i);
         }
     }
@@ -188,7 +183,7 @@ static mercure_status make_public(mercure_str bytes, unsigned set, mercure_key *
     if (key->public_key == NULL) {
         return mercure_fail(err, MERCURE_INVALID, "the PEM holds neither a public key nor a certificate");
     }
-    return check_fit(key->public_key, set, err);
+    return key_check_fit(key->public_key, "public key", set, err);
 }
 
 mercure_status mercure_key_make(mercure_str bytes, unsigned set, mercure_key **result, mercure_error *err)

@@ -1,4 +1,4 @@
-/* key.h - what token.c needs of keys beyond token.h. Private to lib/. */
+/* key.h - what token.c and token_sign.c need of keys beyond token.h. Private to lib/. */
 #ifndef MERCURE_KEY_H
 #define MERCURE_KEY_H
 
@@ -17,6 +17,20 @@ struct mercure_key {
     unsigned char fingerprint[MERCURE_FINGERPRINT];
 };
 
+typedef enum { KIND_SECRET, KIND_RSA, KIND_EC, KIND_ED25519 } key_kind;
+
+/* What an algorithm is made of. */
+typedef struct {
+    const char *name;
+    key_kind kind;
+    const char *digest; /* OpenSSL's name; NULL: the algorithm has its own */
+    size_t size;        /* of the hash (HS*) or of one half of the signature (ES*), in bytes */
+    const char *curve;  /* OpenSSL's name */
+    bool pss;
+} key_facts;
+
+const key_facts *key_facts_of(mercure_algorithm algorithm);
+
 /* The algorithm of this name; false when there is none ("none" is none). */
 bool key_algorithm(mercure_str name, mercure_algorithm *algorithm);
 
@@ -27,6 +41,9 @@ bool key_verify(const mercure_key *key, mercure_algorithm algorithm, mercure_str
 
 /* All algorithms that a public key fits, as bits: by its kind, its curve and its length. */
 unsigned key_algorithms(EVP_PKEY *public_key);
+
+/* Does a public or a private key fit every algorithm of the set? `what` names it in the sentence of MERCURE_INVALID. */
+mercure_status key_check_fit(EVP_PKEY *key, const char *what, unsigned set, mercure_error *err);
 
 /* --- jwks.c --- */
 

@@ -84,7 +84,7 @@ static mercure_status check_header(json_t *header, mercure_algorithm *algorithm,
 }
 
 /* RFC 9068, 2.1: the type in any case, with or without "application/". */
-static bool is_access_token(const json_t *header)
+bool mercure_token_is_access(const json_t *header)
 {
     const json_t *typ = json_object_get(header, "typ");
     const char *type = json_is_string(typ) ? json_string_value(typ) : "";
@@ -235,7 +235,7 @@ static mercure_status check_demands(json_t *claims, const mercure_trust *trust, 
 static mercure_status verify_parts(const jws *parts, json_t *header, json_t *claims, const mercure_trust *trust,
                                    unsigned role, int64_t now, mercure_grants **grants, mercure_error *err)
 {
-    bool legacy = !is_access_token(header);
+    bool legacy = !mercure_token_is_access(header);
     mercure_algorithm algorithm;
     mercure_status status;
     int64_t expires;
@@ -267,25 +267,53 @@ static mercure_status verify_parts(const jws *parts, json_t *header, json_t *cla
                   : mercure_grants_make(claims, trust->base, expires, grants, err);
 }
 
-mercure_status mercure_token_verify(mercure_str token, const mercure_trust *trust, unsigned role, int64_t now,
-                                    mercure_grants **grants, mercure_error *err)
+static mercure_status split_checked(mercure_str token, jws *parts, mercure_error *err)
 {
-    json_t *header, *claims;
-    mercure_status status;
-    jws parts;
-
     if (token.len > MERCURE_MAX_TOKEN) {
         return mercure_fail(err, MERCURE_INVALID, "a token of %zu bytes, at most %d are allowed", token.len,
                             MERCURE_MAX_TOKEN);
     }
-    if (!split(token, &parts)) {
+    if (!split(token, parts)) {
         return mercure_fail(err, MERCURE_INVALID, "the token is not a JWT: it has not three parts");
+    }
+    return MERCURE_OK;
+}
+
+mercure_status mercure_token_verify(mercure_str token, const mercure_trust *trust, unsigned role, int64_t now,
+                                    mercure_grants **grants, mercure_error *err)
+{
+    json_t *header, *claims;
+    jws parts;
+    mercure_status status = split_checked(token, &parts, err);
+
+    if (status != MERCURE_OK) {
+        return status;
     }
     header = decode_json(parts.header);
     claims = decode_json(parts.payload);
     status = verify_parts(&parts, header, claims, trust, role, now, grants, err);
     json_decref(header);
     json_decref(claims);
+    return status;
+}
+
+mercure_status mercure_token_decode(mercure_str token, json_t **header, json_t **claims, mercure_error *err)
+{
+    jws parts;
+    mercure_status status = split_checked(token, &parts, err);
+
+    if (status != MERCURE_OK) {
+        return status;
+    }
+    *header = decode_json(parts.header);
+    *claims = decode_json(parts.payload);
+    if (*header != NULL && *claims != NULL) {
+        return MERCURE_OK;
+    }
+    status = mercure_fail(err, MERCURE_INVALID, "the token's %s is not a JSON object",
+                          *header == NULL ? "header" : "payload");
+    json_decref(*header);
+    json_decref(*claims);
     return status;
 }
 

@@ -89,6 +89,17 @@ typedef struct {
 mercure_status mercure_token_verify(mercure_str token, const mercure_trust *trust, unsigned role, int64_t now,
                                     mercure_grants **grants, mercure_error *err);
 
+/* Take a token apart, for a reader's eyes. Nothing is verified.
+ *
+ * header, claims   out: objects to be given back by json_decref()
+ *
+ * Returns MERCURE_OK; MERCURE_INVALID when it is no JWT; MERCURE_SYSTEM without memory.
+ */
+mercure_status mercure_token_decode(mercure_str token, json_t **header, json_t **claims, mercure_error *err);
+
+/* Is it an access token by its header's `typ`? Else it can only be one of an older dialect. */
+bool mercure_token_is_access(const json_t *header);
+
 /* Does a token look like one of an older dialect? Nothing is verified: only to tell the admin what would accept it. */
 bool mercure_token_is_legacy(mercure_str token);
 

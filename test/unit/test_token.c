@@ -1010,6 +1010,11 @@ static void the_reason_quotes_nothing_secret_and_no_control_character(void **sta
     assert_int_equal(verify_claims("{\"iss\":\"" ISS "\",\"aud\":\"private-aud\",\"sub\":\"private-sub\",\"exp\":1}"),
                      MERCURE_INVALID);
     assert_null(strstr(err.reason, "private"));
+    assert_int_equal(verify_claims("{" GOOD_CLAIMS ",\"authorization_details\":[{" DETAIL
+                                   ",\"actions\":[\"publish\"],\"topics\":[{\"match\":\"private\",\"match_type\":"
+                                   "\"private\\u001b\"}]}]}"),
+                     MERCURE_INVALID);
+    assert_null(strstr(err.reason, "private"));
     token = good_token(MERCURE_HS256);
     token[strlen(token) - 1] = '!';
     assert_int_equal(verify(token), MERCURE_INVALID);
