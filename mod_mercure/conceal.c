@@ -105,7 +105,7 @@ static void clean_query(request_rec *r, request_state *state)
 }
 
 /* Is this the hub's path, or below it, in whatever spelling? httpd unescapes and shortens r->uri only later. A request
- * that httpd could not read to its end has no r->uri: it is treated as one for the hub.
+ * that httpd could not read to its end has no r->uri, and some paths cannot be told: these are treated as the hub's.
  */
 static bool goes_to_hub(const request_rec *r)
 {
@@ -118,9 +118,8 @@ static bool goes_to_hub(const request_rec *r)
     }
     name = apr_pstrdup(r->pool, r->uri);
     ap_unescape_url(name);
-    if (!ap_normalize_path(name,
-                           AP_NORMALIZE_MERGE_SLASHES | AP_NORMALIZE_NOT_ABOVE_ROOT | AP_NORMALIZE_DROP_PARAMETERS)) {
-        return false;
+    if (!ap_normalize_path(name, AP_NORMALIZE_MERGE_SLASHES | AP_NORMALIZE_NOT_ABOVE_ROOT)) {
+        return true;
     }
     return strncmp(name, path, len) == 0 && (name[len] == '\0' || name[len] == '/');
 }

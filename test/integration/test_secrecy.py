@@ -133,6 +133,8 @@ def test_httpds_own_logs_at_every_level(make_server, mpm, level):
     if level in ("trace8", "warn http:trace8"):
         assert "Headers received from client" in server.log()
         assert "(hidden)" in server.log()
+    if "core:trace8" in level or level == "trace8":
+        assert f"Request received from client: GET {PATH}?match=&authorization=(hidden) HTTP/1.1" in server.log()
     assert "authorization=(hidden)" in logs_of(server)["main.all"]
     assert secrets.found({"nothing": secrets.sent[0]}), "the check itself finds a token"
     check(server, secrets, 100)
@@ -184,7 +186,7 @@ def raw(server, data):
 
 @pytest.mark.parametrize("spelling", ["/.well-known/merc%75re", "//.well-known//mercure", "/.well-known/./mercure",
                                       "/x/../.well-known/mercure", "/%2ewell-known/mercure", PATH + "/",
-                                      PATH + "/subscriptions", "http://localhost" + PATH])
+                                      PATH + "/subscriptions", "/../.well-known/mercure", PATH + "/../../..", PATH + "/%zz", "http://localhost" + PATH])
 def test_other_spellings_of_the_path(make_server, spelling):
     server = make_server(hub=HUB, config="LogLevel trace8", main="LogLevel trace8")
     secrets = Secrets(server)
