@@ -7,7 +7,7 @@
  * Require, other modules, us).
  *
  * What cannot be helped: a module that logs the connection's bytes or reads requests itself (mod_dumpio; mod_http2 at
- * http2:trace4), and rules that name these headers (mod_rewrite's %{HTTP:Authorization} at rewrite:trace4, a LogFormat
+ * http2:trace1), and rules that name these headers (mod_rewrite's %{HTTP:Authorization} at rewrite:trace4, a LogFormat
  * with %{Cookie}i).
  */
 #ifndef MOD_MERCURE_CONCEAL_H

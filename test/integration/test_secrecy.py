@@ -2,7 +2,7 @@
 
 Out of scope: requests that are not for the hub's path (a 404 elsewhere with ?authorization= is logged as it came), and
 logs whose configuration names a header of the request (LogFormat %{Cookie}i, RewriteCond %{HTTP:Authorization} at
-rewrite:trace4) or copies the connection's bytes (mod_dumpio, mod_http2 at http2:trace4).
+rewrite:trace4) or copies the connection's bytes (mod_dumpio, mod_http2 at http2:trace1).
 """
 
 import base64
@@ -141,8 +141,8 @@ def test_httpds_own_logs_at_every_level(make_server, mpm, level):
 
 
 def test_a_blocking_stream_over_http2(make_server):
-    server = make_server(tls=True, modules=["http2"], hub=HUB, main="LogLevel trace8 http2:info",
-                         config="Protocols h2 http/1.1\nLogLevel trace8 http2:info")
+    server = make_server(tls=True, modules=["http2"], hub=HUB, main="LogLevel trace8 http2:debug",
+                         config="Protocols h2 http/1.1\nLogLevel trace8 http2:debug")
     secrets = Secrets(server)
     for how in ("header", "cookie", "query"):
         token = secrets.one("older")
