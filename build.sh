@@ -17,7 +17,7 @@ BUILD_PACKAGES="build-essential pkg-config apache2-bin apache2-dev apache2-ssl-d
     libssl-dev libidn2-dev libpcre2-dev libcurl4-openssl-dev"
 RUN_PACKAGES="php-fpm php-curl openssl curl"
 TEST_PACKAGES="libcmocka-dev python3-pytest python3-jwt python3-cryptography python3-zmq python3-selenium chromium
-    chromium-driver valgrind libapache2-mod-security2 libapache2-mod-evasive iproute2 procps util-linux"
+    chromium-driver valgrind php-symfony-mercure php-symfony-http-client libapache2-mod-security2 libapache2-mod-evasive iproute2 procps util-linux"
 FUZZ_PACKAGES="clang libclang-rt-14-dev"
 BENCH_PACKAGES="nginx-light libnginx-mod-nchan"
 

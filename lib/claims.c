@@ -290,7 +290,7 @@ static mercure_status read_legacy(mercure_grants *grants, json_t *claims, unsign
     const json_t *mercure = json_object_get(claims, "https://mercure.rocks/");
     mercure_status status;
 
-    if (mercure == NULL) {
+    if (mercure == NULL || json_is_null(mercure)) {
         mercure = json_object_get(claims, "mercure");
     }
     if (mercure == NULL || json_is_null(mercure)) {

@@ -14,6 +14,7 @@
 APLOG_USE_MODULE(mercure);
 
 #define LINES_A_SECOND 20
+#define HINT_EVERY_MS  60000
 
 static void log_reason(const hub_request *q, int status, const char *reason)
 {
@@ -66,9 +67,13 @@ int answer_refuse(const hub_request *q, int status, const char *reason)
 
 void answer_hint(const hub_request *q, const char *what)
 {
-    uint64_t minute = clock_now_ms() / 60000 + 1; /* 0: never */
+    _Atomic uint64_t *hinted = &config_of_server(q->r->server)->log.hinted_ms;
+    uint64_t now = clock_now_ms(), last = atomic_load(hinted);
 
-    if (atomic_exchange(&config_of_server(q->r->server)->log.hinted, minute) != minute) {
+    if (last != 0 && now - last < HINT_EVERY_MS) {
+        return;
+    }
+    if (atomic_compare_exchange_strong(hinted, &last, now)) { /* else another thread has just said it */
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, q->r,
                       "mercure: hub %s: %s, which MercureCompatibility 8 would accept", q->hub, what);
     }

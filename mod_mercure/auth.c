@@ -75,6 +75,18 @@ static const char *find_token(const hub_request *q, bool *by_cookie)
     return cookie;
 }
 
+/* No token was found: is there one where an older dialect has it? */
+static void hint_at_older_ways(const hub_request *q)
+{
+    unsigned dialects = config_dialects(q->dir);
+
+    if (!(dialects & MERCURE_DIALECT_8) && conceal_query_token(q->r) != NULL) {
+        answer_hint(q, "a token in the query is one of protocol 0.x");
+    } else if (dialects == 0 && cookie_of(q, LEGACY_COOKIE) != NULL) {
+        answer_hint(q, "a token in the cookie " LEGACY_COOKIE " is one of protocol 0.x");
+    }
+}
+
 static apr_status_t release_grants(void *grants)
 {
     mercure_grants_release(grants);
@@ -191,9 +203,7 @@ int auth_credentials(const hub_request *q, unsigned role, hub_credentials *crede
     *answered = true;
     token = find_token(q, &credentials->by_cookie);
     if (token == NULL) {
-        if (conceal_query_token(q->r) != NULL) {
-            answer_hint(q, "a token in the query is one of protocol 0.x");
-        }
+        hint_at_older_ways(q);
         *answered = false;
         return OK;
     }

@@ -7,16 +7,14 @@
 #include <http_log.h>
 #include <http_protocol.h>
 #include <http_request.h>
-#include <stdbool.h>
 
 #include "config.h"
 #include "request_state.h"
 
 #include "mercure/form.h"
 
-APLOG_USE_MODULE(mercure);
-
-#define HIDDEN "(hidden)"
+#define HIDDEN      "(hidden)"
+#define REPLACEMENT "authorization=" HIDDEN
 
 static const char *const headers[STATE_HIDDEN_HEADERS] = {"Authorization", "Cookie"};
 
@@ -36,7 +34,8 @@ static const char *token_of_pair(apr_pool_t *pool, const char *pair, size_t len)
 /* The query without its tokens, of which the first goes to `*token`. */
 static char *without_tokens(apr_pool_t *pool, const char *query, const char **token)
 {
-    char *clean = apr_pstrdup(pool, "");
+    /* A pair that is replaced has 13 bytes at least, and becomes 22. */
+    char *clean = apr_palloc(pool, 2 * strlen(query) + sizeof(REPLACEMENT)), *end = clean;
     const char *at = query;
 
     for (;;) {
@@ -46,12 +45,17 @@ static char *without_tokens(apr_pool_t *pool, const char *query, const char **to
         if (found != NULL && *token == NULL) {
             *token = found;
         }
-        clean = found != NULL ? apr_pstrcat(pool, clean, "authorization=" HIDDEN, NULL)
-                              : apr_pstrcat(pool, clean, apr_pstrmemdup(pool, at, len), NULL);
+        if (found != NULL) {
+            memcpy(end, REPLACEMENT, sizeof(REPLACEMENT) - 1);
+            end += sizeof(REPLACEMENT) - 1;
+        } else {
+            memcpy(end, at, len);
+            end += len;
+        }
+        *end++ = at[len];
         if (at[len] == '\0') {
             return clean;
         }
-        clean = apr_pstrcat(pool, clean, "&", NULL);
         at += len + 1;
     }
 }
@@ -68,99 +72,76 @@ static char *with_query(apr_pool_t *pool, const char *text, const char *query)
                        mark + strcspn(mark, " #"), NULL);
 }
 
+/* The query of a request line, or NULL. */
+static const char *query_of(apr_pool_t *pool, const char *line)
+{
+    const char *mark = line != NULL ? strchr(line, '?') : NULL;
+
+    return mark != NULL ? apr_pstrmemdup(pool, mark + 1, strcspn(mark + 1, " #")) : NULL;
+}
+
+static void set_query(request_rec *r, char *query)
+{
+    r->args = query;
+    r->parsed_uri.query = query;
+}
+
 static void clean_query(request_rec *r, request_state *state)
 {
+    const char *raw = r->args != NULL ? r->args : query_of(r->pool, r->the_request);
     char *clean;
 
-    if (r->args == NULL || strlen(r->args) > 65536) { /* httpd's own limit is far below */
+    if (raw == NULL || state->query_token != NULL) {
         return;
     }
-    clean = without_tokens(r->pool, r->args, &state->query_token);
+    clean = without_tokens(r->pool, raw, &state->query_token);
     if (state->query_token == NULL) {
         return;
     }
-    r->args = clean;
-    r->parsed_uri.query = clean;
+    state->raw_query = raw;
+    set_query(r, r->args != NULL ? clean : NULL);
     r->the_request = with_query(r->pool, r->the_request, clean);
     r->unparsed_uri = with_query(r->pool, r->unparsed_uri, clean);
 }
 
-/* --- the request line --- */
-
-/* From LogLevel core:trace5 on httpd logs the request line as soon as it has read it. It shall not: we do, once the
- * line is clean.
+/* Is this the hub's path, or below it, in whatever spelling? httpd unescapes and shortens r->uri only later. A request
+ * that httpd could not read to its end has no r->uri, and some paths cannot be told: these are treated as the hub's.
  */
-static void silence(request_rec *r, conn_rec *c)
-{
-    struct ap_logconf *quieter;
-
-    (void)c;
-    if (ap_get_request_module_loglevel(r, core_module.module_index) >= APLOG_TRACE5) {
-        quieter = ap_new_log_config(r->pool, r->log != NULL ? r->log : &r->server->log);
-        ap_set_module_loglevel(r->pool, quieter, core_module.module_index, APLOG_TRACE4);
-        request_state_of(r)->silenced = true;
-        request_state_of(r)->log = r->log;
-        r->log = quieter;
-    }
-}
-
-static void log_request_line(request_rec *r)
-{
-    request_state *state = ap_get_module_config(r->request_config, &mercure_module);
-
-    if (state != NULL && state->silenced) {
-        state->silenced = false;
-        r->log = state->log;
-        ap_log_rerror(APLOG_MARK, APLOG_TRACE5, 0, r, "Request received from client: %s", r->the_request);
-    }
-}
-
-/* --- the request --- */
-
-/* Is it for the hub, or for what is below its path? httpd has not decoded the path yet. */
-static bool is_for_hub(const request_rec *r)
+static bool goes_to_hub(const request_rec *r)
 {
     const char *path = config_path(r->server);
     size_t len = strlen(path);
-    char *plain;
+    char *name;
 
     if (r->uri == NULL) {
-        return false;
+        return true;
     }
-    plain = apr_pstrdup(r->pool, r->uri);
-    (void)ap_normalize_path(plain,
-                            AP_NORMALIZE_NOT_ABOVE_ROOT | AP_NORMALIZE_MERGE_SLASHES | AP_NORMALIZE_DECODE_UNRESERVED);
-    (void)ap_unescape_url(plain); /* httpd itself refuses what these two refuse */
-    return strncmp(plain, path, len) == 0 && (plain[len] == '\0' || plain[len] == '/');
+    name = apr_pstrdup(r->pool, r->uri);
+    ap_unescape_url(name);
+    if (!ap_normalize_path(name, AP_NORMALIZE_MERGE_SLASHES | AP_NORMALIZE_NOT_ABOVE_ROOT)) {
+        return true;
+    }
+    return strncmp(name, path, len) == 0 && (name[len] == '\0' || name[len] == '/');
 }
 
-static int hide(request_rec *r)
+static void hide_headers(request_rec *r, request_state *state)
 {
-    request_state *state;
     size_t i;
 
-    if (!is_for_hub(r)) {
-        log_request_line(r);
-        return DECLINED;
-    }
-    state = request_state_of(r);
-    clean_query(r, state);
-    log_request_line(r);
     for (i = 0; i < STATE_HIDDEN_HEADERS; i++) {
-        state->hidden[i] = apr_table_get(r->headers_in, headers[i]);
-        if (state->hidden[i] != NULL) {
+        const char *value = apr_table_get(r->headers_in, headers[i]);
+        if (value != NULL && state->hidden[i] == NULL) {
+            state->hidden[i] = value;
             apr_table_setn(r->headers_in, headers[i], HIDDEN);
         }
     }
-    return DECLINED;
 }
 
-static int show(request_rec *r, int lookup)
+static int show(request_rec *r)
 {
     request_state *state = ap_get_module_config(r->request_config, &mercure_module);
     size_t i;
 
-    (void)lookup;
     for (i = 0; state != NULL && i < STATE_HIDDEN_HEADERS; i++) {
         if (state->hidden[i] != NULL) {
             apr_table_setn(r->headers_in, headers[i], state->hidden[i]);
@@ -168,6 +149,83 @@ static int show(request_rec *r, int lookup)
         }
     }
     return DECLINED;
+}
+
+/* httpd's core logs the request line at core:trace5 as soon as it has it, before any hook could look at it. So the
+ * request's log level is held below that while httpd reads, and the line is logged when it is clean.
+ */
+static void hold_log_level(request_rec *r, conn_rec *c)
+{
+    const struct ap_logconf *log = r->log != NULL ? r->log : c->log != NULL ? c->log : &r->server->log;
+    struct ap_logconf *held;
+
+    if (!APLOG_R_MODULE_IS_LEVEL(r, core_module.module_index, APLOG_TRACE5)) {
+        return;
+    }
+    held = ap_new_log_config(r->pool, log);
+    ap_set_module_loglevel(r->pool, held, core_module.module_index, APLOG_TRACE4);
+    request_state_of(r)->held_log = held;
+    r->log = held;
+}
+
+static void release_log_level(request_rec *r)
+{
+    const request_state *state = ap_get_module_config(r->request_config, &mercure_module);
+
+    if (state == NULL || state->held_log == NULL || r->log != state->held_log) {
+        return;
+    }
+    r->log = NULL;
+    ap_log_rerror(__FILE__, __LINE__, core_module.module_index, APLOG_TRACE5, 0, r, "Request received from client: %s",
+                  ap_escape_logitem(r->pool, r->the_request));
+}
+
+static int hide_all(request_rec *r)
+{
+    request_state *state;
+
+    if (goes_to_hub(r)) {
+        state = request_state_of(r);
+        state->conceals = true;
+        clean_query(r, state);
+        hide_headers(r, state);
+    }
+    release_log_level(r);
+    return DECLINED;
+}
+
+static int hide_headers_again(request_rec *r)
+{
+    request_state *state = ap_get_module_config(r->request_config, &mercure_module);
+
+    if (state != NULL && state->conceals) {
+        hide_headers(r, state);
+    }
+    return DECLINED;
+}
+
+static int show_for_good(request_rec *r, int lookup)
+{
+    (void)lookup;
+    return show(r);
+}
+
+/* A request that httpd refused before it was read to its end is in the access log too. */
+static int clean_before_log(request_rec *r)
+{
+    if (r->request_config != NULL && goes_to_hub(r)) {
+        clean_query(r, request_state_of(r));
+    }
+    return DECLINED;
+}
+
+void conceal_give_back(request_rec *r)
+{
+    const request_state *state = ap_get_module_config(r->request_config, &mercure_module);
+
+    if (state != NULL && state->raw_query != NULL && r->args != NULL) {
+        set_query(r, apr_pstrdup(r->pool, state->raw_query));
+    }
 }
 
 const char *conceal_query_token(const request_rec *r)
@@ -179,9 +237,17 @@ const char *conceal_query_token(const request_rec *r)
 
 void conceal_register_hooks(void)
 {
-    static const char *const later[] = {"mod_log_forensic.c", NULL};
+    static const char *const loggers[] = {"mod_log_forensic.c", "mod_security2.c", NULL};
 
-    ap_hook_pre_read_request(silence, NULL, NULL, APR_HOOK_LAST);
-    ap_hook_post_read_request(hide, NULL, later, APR_HOOK_REALLY_FIRST);
-    ap_hook_quick_handler(show, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_pre_read_request(hold_log_level, NULL, NULL, APR_HOOK_REALLY_LAST);
+    /* What these modules see first they may log. Then come those that act on headers, such as mod_setenvif. */
+    ap_hook_post_read_request(hide_all, NULL, loggers, APR_HOOK_REALLY_FIRST);
+    ap_hook_post_read_request(show, NULL, NULL, APR_HOOK_FIRST - 5);
+    /* httpd's core logs the headers between these two. */
+    ap_hook_post_read_request(hide_headers_again, NULL, NULL, APR_HOOK_REALLY_LAST);
+    ap_hook_quick_handler(show_for_good, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    /* mod_security looks at the headers again here, after Require and before the handler. */
+    ap_hook_fixups(hide_headers_again, NULL, loggers, APR_HOOK_REALLY_FIRST);
+    ap_hook_fixups(show, NULL, NULL, APR_HOOK_FIRST - 5);
+    ap_hook_log_transaction(clean_before_log, NULL, loggers, APR_HOOK_REALLY_FIRST);
 }

@@ -17,7 +17,7 @@
 typedef struct {
     _Atomic uint64_t second;
     atomic_uint lines, suppressed;
-    _Atomic uint64_t hinted; /* the last minute of which a hint was logged */
+    _Atomic uint64_t hinted_ms; /* when a hint was last logged; 0: never */
 } log_budget;
 
 /* One MercureIssuer. With a source, `trusted.key` is what the set was when the configuration was read. */

@@ -33,7 +33,9 @@ typedef struct {
 /* Refuse. `reason` goes to the virtual host's error log, rate limited, and nowhere else; it must hold no secret. */
 int answer_refuse(const hub_request *q, int status, const char *reason);
 
-/* Beside a refusal: tell the admin, once a minute at most, that MercureCompatibility 8 would accept `what`. */
+/* Beside a refusal: tell the admin that MercureCompatibility 8 would accept `what`; once a minute at most, of each
+ * child and virtual host.
+ */
 void answer_hint(const hub_request *q, const char *what);
 
 /* Refuse with a challenge (RFC 6750, 3). `error` is its code, or NULL when no token was presented. */

@@ -165,6 +165,8 @@ static int fixups(request_rec *r)
 {
     if (target_of(r) != NOT_OURS) {
         r->handler = "mercure-hub";
+    } else {
+        conceal_give_back(r);
     }
     return DECLINED;
 }

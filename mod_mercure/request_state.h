@@ -11,10 +11,11 @@
 
 typedef struct {
     char *name;                               /* r->uri as it was before mod_rewrite; NULL: not noted */
-    const char *query_token;                  /* see conceal.c */
+    const struct ap_logconf *held_log;        /* while the request is read; NULL: no need */
+    bool conceals;                            /* see conceal.c, also for the rest */
+    const char *query_token;                  /* NULL: none was found */
+    const char *raw_query;                    /* the query with its tokens */
     const char *hidden[STATE_HIDDEN_HEADERS]; /* values of headers that are hidden for now */
-    bool silenced;                            /* `log` is what r->log was before */
-    const struct ap_logconf *log;
 } request_state;
 
 static inline request_state *request_state_of(request_rec *r)

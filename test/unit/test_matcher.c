@@ -444,6 +444,91 @@ static void a_long_matcher_in_a_request_is_over_a_limit(void **state)
     subscribe("", &subscription); /* frees the last text */
 }
 
+/* ---- parameters of protocol 0.x (PROTOCOL 10) ---- */
+
+static void topic_makes_selectors_where_it_is_accepted(void **state)
+{
+    mercure_subscription subscription;
+
+    (void)state;
+    legacy = true;
+    assert_int_equal(subscribe("topic=a&topic=%2F%7Bid%7D&topic=*&match=%2F%7Bid%7D&topic=%7Bx&match_exact=a&Topic=b",
+                               &subscription),
+                     MERCURE_OK);
+    assert_int_equal(subscription.matchers->nelts, 5); /* "a" as a topic and as a match is the same */
+    assert_int_equal(matcher_of(&subscription, 0)->key.kind, MERCURE_MATCH_EXACT);
+    assert_int_equal(matcher_of(&subscription, 1)->key.kind, MERCURE_MATCH_URITEMPLATE);
+    assert_true(matches(matcher_of(&subscription, 1), S("/1")));
+    assert_int_equal(matcher_of(&subscription, 2)->key.kind, MERCURE_MATCH_ALL);
+    assert_int_equal(matcher_of(&subscription, 3)->key.kind, MERCURE_MATCH_EXACT); /* match= knows no templates */
+    assert_false(matches(matcher_of(&subscription, 3), S("/1")));
+    assert_int_equal(matcher_of(&subscription, 4)->key.kind, MERCURE_MATCH_EXACT); /* "{x", no template */
+    assert_true(subscription.asks_legacy);
+    assert_int_equal(subscribe("topic=a", &subscription), MERCURE_OK);
+    assert_int_equal(subscribe("match=a", &subscription), MERCURE_OK);
+    assert_false(subscription.asks_legacy);
+    assert_refused("match=a&topic=");
+    assert_refused("match=a&topic");
+    assert_refused("match=a&topic=a%0A");
+    assert_refused("match=a&topic=%FF");
+    assert_refused("lastEventID=a");
+    assert_refused("topic=a&matches=b"); /* the rule of 1.0 holds on */
+    legacy = false;
+    assert_refused("topic=a");
+    assert_int_equal(subscribe("topic=%0A&match=a", &subscription), MERCURE_OK); /* as any other name */
+    assert_int_equal(subscription.matchers->nelts, 1);
+    assert_true(subscription.asks_legacy);
+}
+
+static void selectors_count_among_the_100_matchers(void **state)
+{
+    mercure_subscription subscription;
+    char *query = many_matchers(100), *with_topic = calloc(1, strlen(query) + 16);
+
+    (void)state;
+    legacy = true;
+    sprintf(with_topic, "%stopic=t5", query); /* there already */
+    assert_int_equal(subscribe(with_topic, &subscription), MERCURE_OK);
+    sprintf(with_topic, "%stopic=one+more", query);
+    assert_int_equal(subscribe(with_topic, &subscription), MERCURE_LIMIT);
+    sprintf(with_topic, "%stopic=%%7Bt%%7D", query);
+    assert_int_equal(subscribe(with_topic, &subscription), MERCURE_LIMIT);
+    legacy = false;
+    assert_int_equal(subscribe(with_topic, &subscription), MERCURE_OK);
+    free(query);
+    free(with_topic);
+}
+
+static void the_cursor_has_its_older_names_where_they_are_accepted(void **state)
+{
+    static const struct {
+        const char *query, *on, *off; /* the cursor; NULL: none */
+    } cases[] = {
+        {"match=a&lastEventID=x", "x", NULL},
+        {"match=a&Last-Event-ID=x", "x", NULL},
+        {"match=a&lastEventID=", "", NULL},
+        {"match=a&lastEventID=x&last_event_id=y", "x", "y"}, /* the first one counts */
+        {"match=a&Last-Event-ID=x&lastEventID=y", "x", NULL},
+        {"match=a&last_event_id=x&Last-Event-ID=y", "x", "x"},
+        {"match=a&lasteventid=x&last-event-id=y&LastEventID=z&Last_Event_ID=z", NULL, NULL},
+        {"match=a&last%45vent%49D=x", "x", NULL},
+    };
+    mercure_subscription subscription;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases) * 2; i++) {
+        legacy = i % 2 == 0;
+        const char *wanted = legacy ? cases[i / 2].on : cases[i / 2].off;
+        assert_int_equal(subscribe(cases[i / 2].query, &subscription), MERCURE_OK);
+        if ((subscription.last_event_id.data == NULL) != (wanted == NULL) ||
+            (wanted != NULL && !mercure_str_is(subscription.last_event_id, wanted))) {
+            fail_msg("%s, %s", cases[i / 2].query, legacy ? "on" : "off");
+        }
+    }
+    legacy = false;
+    subscribe("", &subscription); /* frees the last text */
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -489,6 +574,9 @@ int main(void)
         cmocka_unit_test(last_event_id_may_be_absent_or_empty_and_the_first_counts),
         cmocka_unit_test(a_request_may_have_100_matchers_and_no_more),
         cmocka_unit_test(a_long_matcher_in_a_request_is_over_a_limit),
+        cmocka_unit_test(topic_makes_selectors_where_it_is_accepted),
+        cmocka_unit_test(selectors_count_among_the_100_matchers),
+        cmocka_unit_test(the_cursor_has_its_older_names_where_they_are_accepted),
     };
 
     return cmocka_run_group_tests_name("matcher", tests, setup, teardown);

@@ -311,6 +311,60 @@ static void the_reserved_path_is_the_hubs_own(void **state)
     assert_int_equal(mercure_update_from_form(pool, &form, other, with_targets, &update, NULL), MERCURE_OK);
 }
 
+/* ---- targets (PROTOCOL 11) ---- */
+
+static void targets_are_read_only_where_they_mean_something(void **state)
+{
+    (void)state;
+    with_targets = false;
+    assert_int_equal(publish("topic=t&target=a&target=&target=%0A&target=b"), MERCURE_OK);
+    assert_int_equal(update.target_count, 0);
+    assert_false(update.is_private);
+    with_targets = true;
+    assert_int_equal(publish("target=a+b&topic=t&target=%2A&Target=c&targets=d"), MERCURE_OK);
+    assert_int_equal(update.target_count, 2);
+    assert_str(update.targets[0], "a b");
+    assert_str(update.targets[1], "*");
+    assert_int_equal(update.topic_count, 1);
+    assert_true(update.is_private);
+    assert_int_equal(publish("topic=t"), MERCURE_OK);
+    assert_int_equal(update.target_count, 0);
+    assert_false(update.is_private);
+    assert_int_equal(publish("topic=t&private"), MERCURE_OK);
+    assert_int_equal(update.target_count, 0);
+    assert_true(update.is_private);
+    with_targets = false;
+}
+
+static void a_target_keeps_the_rules_of_a_value(void **state)
+{
+    (void)state;
+    with_targets = true;
+    assert_refused("topic=t&target=");
+    assert_refused("topic=t&target");
+    assert_refused("topic=t&target=a&target=");
+    assert_refused("topic=t&target=a%0A");
+    assert_refused("topic=t&target=%C2%85");
+    assert_refused("topic=t&target=%E2%80%8B");
+    assert_refused("topic=t&target=%FF");
+    assert_refused("topic=t&target=%00");
+    assert_refused("target=a");
+    assert_int_equal(publish(repeated("topic=t&target=", "x", 4096)), MERCURE_OK);
+    assert_int_equal(publish(repeated("topic=t&target=", "x", 4097)), MERCURE_LIMIT);
+    with_targets = false;
+}
+
+static void an_update_has_1000_targets_at_most(void **state)
+{
+    (void)state;
+    with_targets = true;
+    assert_int_equal(publish(repeated("topic=t", "&target=a", 1000)), MERCURE_OK);
+    assert_int_equal(update.target_count, 1000);
+    assert_int_equal(publish(repeated("topic=t", "&target=a", 1001)), MERCURE_LIMIT);
+    with_targets = false;
+    assert_int_equal(publish(repeated("topic=t", "&target=a", 1001)), MERCURE_OK);
+}
+
 /* ---- ids ---- */
 
 static void an_id_is_a_random_version_4_uuid_urn(void **state)
@@ -413,6 +467,69 @@ static void a_record_is_parsed_into_what_was_encoded(void **state)
     assert_false(mercure_record_topic(&record, &at, &topic));
 }
 
+static const mercure_str two_targets[] = {S("u"), S("vw")};
+#define TARGETS_RECORD                                                                                                 \
+    "\x01\x03\x02\x00\x01\x00\x00\x00\x0F\x00\x00\x00"                                                                 \
+    "\x01\x00"                                                                                                         \
+    "a"                                                                                                                \
+    "\x02\x00"                                                                                                         \
+    "bc"                                                                                                               \
+    "i"                                                                                                                \
+    "id: i\ndata: x\n\n"                                                                                               \
+    "\x01\x00"                                                                                                         \
+    "u"                                                                                                                \
+    "\x02\x00"                                                                                                         \
+    "vw"
+
+static void targets_stand_at_a_records_end(void **state)
+{
+    mercure_update sent = small;
+    mercure_record record;
+    mercure_str text;
+    size_t at = 0;
+
+    (void)state;
+    sent.targets = two_targets;
+    sent.target_count = 2;
+    assert_str(mercure_update_encode(pool, &sent), TARGETS_RECORD);
+    assert_int_equal(mercure_record_parse(S(TARGETS_RECORD), &record, NULL), MERCURE_OK);
+    assert_true(record.is_private);
+    assert_str(record.event, "id: i\ndata: x\n\n");
+    assert_true(mercure_record_target(&record, &at, &text));
+    assert_str(text, "u");
+    assert_true(mercure_record_target(&record, &at, &text));
+    assert_str(text, "vw");
+    assert_false(mercure_record_target(&record, &at, &text));
+    at = 0;
+    assert_int_equal(mercure_record_parse(S(SMALL_RECORD), &record, NULL), MERCURE_OK);
+    assert_int_equal(record.targets.len, 0);
+    assert_false(mercure_record_target(&record, &at, &text));
+}
+
+static void a_record_whose_targets_are_cut_or_missing_is_refused(void **state)
+{
+    const size_t without = sizeof(SMALL_RECORD) - 1;
+    mercure_record record;
+    char bytes[] = TARGETS_RECORD;
+
+    (void)state;
+    for (size_t len = 0; len < sizeof(bytes) - 1; len++) {
+        char *copy = unit_exact((mercure_str){bytes, len});
+        /* At a string's end a record is whole: only the whole update's length, which is the storage's, could tell. */
+        mercure_status wanted = len == without + 3 ? MERCURE_OK : MERCURE_INVALID;
+        assert_int_equal(mercure_record_parse((mercure_str){copy, len}, &record, NULL), wanted);
+        free(copy);
+    }
+    bytes[1] = 2; /* with targets, and yet not private */
+    assert_int_equal(mercure_record_parse((mercure_str){bytes, sizeof(bytes) - 1}, &record, NULL), MERCURE_INVALID);
+    bytes[1] = 1; /* targets that no flag announces */
+    assert_int_equal(mercure_record_parse((mercure_str){bytes, sizeof(bytes) - 1}, &record, NULL), MERCURE_INVALID);
+    for (int flags = 4; flags < 256; flags++) {
+        bytes[1] = (char)flags;
+        assert_int_equal(mercure_record_parse((mercure_str){bytes, sizeof(bytes) - 1}, &record, NULL), MERCURE_INVALID);
+    }
+}
+
 static void random_updates_survive_the_round_trip(void **state)
 {
     uint64_t seed = 3;
@@ -432,6 +549,10 @@ static void random_updates_survive_the_round_trip(void **state)
         sent.data = (mercure_str){bytes, unit_draw(&seed, 8192)};
         sent.type = (mercure_str){bytes, unit_draw(&seed, 2) * 5};
         sent.is_private = unit_draw(&seed, 2);
+        if (sent.is_private && unit_draw(&seed, 2)) {
+            sent.targets = topics;
+            sent.target_count = 1 + unit_draw(&seed, (uint32_t)sent.topic_count);
+        }
 
         apr_pool_t *scratch;
         apr_pool_create(&scratch, pool);
@@ -448,6 +569,10 @@ static void random_updates_survive_the_round_trip(void **state)
         }
         assert_int_equal(walked, sent.topic_count);
         assert_int_equal(record.topic_count, sent.topic_count);
+        for (at = 0, walked = 0; mercure_record_target(&record, &at, &topic);) {
+            assert_same(topic, sent.targets[walked++]);
+        }
+        assert_int_equal(walked, sent.target_count);
         assert_memory_equal(record.event.data, sent.type.len > 0 ? "event: " : "id: ", 4);
         assert_memory_equal(record.event.data + record.event.len - 2, "\n\n", 2);
         free(copy);
@@ -483,6 +608,12 @@ static size_t touch(const mercure_record *record)
         topics++;
     }
     assert_int_equal(topics, record->topic_count);
+    for (at = 0; mercure_record_target(record, &at, &topic);) {
+        for (size_t i = 0; i < topic.len; i++) {
+            sum += (unsigned char)topic.data[i];
+        }
+    }
+    assert_int_equal(at, record->targets.len);
     for (size_t i = 0; i < record->id.len; i++) {
         sum += (unsigned char)record->id.data[i];
     }
@@ -551,14 +682,13 @@ static void lengths_near_the_top_of_their_range_are_refused(void **state)
     assert_int_equal(mercure_record_parse(S("\1\0\1\0\1\0\0\0\1\0\0\0\xFF\xFFtie"), &record, NULL), MERCURE_INVALID);
 }
 
-static void mutated_records_are_refused_or_stay_within_their_bytes(void **state)
+static void mutate(const char *form)
 {
     uint64_t seed = 4;
     mercure_str encoded;
     size_t accepted = 0;
 
-    (void)state;
-    assert_int_equal(publish("topic=aaaa&topic=bb&topic=c&id=urn:1&data=x%0Ay"), MERCURE_OK);
+    assert_int_equal(publish(form), MERCURE_OK);
     encoded = mercure_update_encode(pool, &update);
     for (int round = 0; round < 100000; round++) {
         size_t len = encoded.len - (unit_draw(&seed, 4) == 0 ? unit_draw(&seed, (uint32_t)encoded.len) : 0);
@@ -570,12 +700,21 @@ static void mutated_records_are_refused_or_stay_within_their_bytes(void **state)
         }
         if (mercure_record_parse((mercure_str){copy, len}, &record, NULL) == MERCURE_OK) {
             accepted++;
-            assert_int_equal(record.topics.len + record.id.len + record.event.len + 12, len);
+            assert_int_equal(record.topics.len + record.id.len + record.event.len + record.targets.len + 12, len);
             (void)touch(&record);
         }
         free(copy);
     }
     assert_in_range(accepted, 1000, 99000); /* both ways were gone */
+}
+
+static void mutated_records_are_refused_or_stay_within_their_bytes(void **state)
+{
+    (void)state;
+    mutate("topic=aaaa&topic=bb&topic=c&id=urn:1&data=x%0Ay");
+    with_targets = true;
+    mutate("topic=aaaa&topic=bb&id=urn:1&data=x%0Ay&target=aa&target=b&target=cccc");
+    with_targets = false;
 }
 
 static void random_bytes_are_no_record(void **state)
@@ -588,7 +727,7 @@ static void random_bytes_are_no_record(void **state)
         size_t len = unit_draw(&seed, sizeof(bytes) + 1);
         mercure_record record;
         for (size_t i = 0; i < len; i++) {
-            bytes[i] = (char)unit_draw(&seed, i < 12 ? 3 : 256);
+            bytes[i] = (char)unit_draw(&seed, i < 12 ? 4 : 256);
         }
         char *copy = unit_exact((mercure_str){bytes, len});
         if (mercure_record_parse((mercure_str){copy, len}, &record, NULL) == MERCURE_OK) {
@@ -644,10 +783,15 @@ int main(void)
         cmocka_unit_test(a_topic_must_not_address_the_hub),
         cmocka_unit_test(neighbours_of_the_hub_and_what_is_no_url_are_free),
         cmocka_unit_test(the_reserved_path_is_the_hubs_own),
+        cmocka_unit_test(targets_are_read_only_where_they_mean_something),
+        cmocka_unit_test(a_target_keeps_the_rules_of_a_value),
+        cmocka_unit_test(an_update_has_1000_targets_at_most),
         cmocka_unit_test(an_id_is_a_random_version_4_uuid_urn),
         cmocka_unit_test(ids_do_not_repeat_and_have_no_order),
         cmocka_unit_test(a_record_has_the_documented_bytes),
         cmocka_unit_test(a_record_is_parsed_into_what_was_encoded),
+        cmocka_unit_test(targets_stand_at_a_records_end),
+        cmocka_unit_test(a_record_whose_targets_are_cut_or_missing_is_refused),
         cmocka_unit_test(random_updates_survive_the_round_trip),
         cmocka_unit_test(the_largest_update_survives_the_round_trip),
         cmocka_unit_test(every_truncation_and_every_extension_of_a_record_is_refused),
