@@ -1,7 +1,9 @@
 /* cors.c - which pages of other origins may talk to the hub (PROTOCOL 8; the Fetch standard, "HTTP extensions").
  *
  * The headers are set before anybody may refuse the request, and where they survive a refusal, so that a page can see
- * why it was refused. An origin that is listed may use cookies; any other, where `*` is listed too, may not.
+ * why it was refused. They are set once more when httpd makes an answer of its own: it may have refused earlier (a
+ * RewriteRule), and it drops all headers when reading the request's body has failed. An origin that is listed may use
+ * cookies; any other, where `*` is listed too, may not.
  */
 #include "hub_request.h"
 
@@ -28,6 +30,13 @@ static const char *allowed(const dir_config *dir, const char *origin, bool *cred
     return any;
 }
 
+/* For any answer, and once: httpd makes the one table the other when it makes an answer of its own. */
+static void set_header(request_rec *r, const char *name, const char *value)
+{
+    apr_table_unset(r->headers_out, name);
+    apr_table_setn(r->err_headers_out, name, value);
+}
+
 void cors_set_headers(request_rec *r, const dir_config *dir)
 {
     const char *origin = apr_table_get(r->headers_in, "Origin"), *allow;
@@ -36,15 +45,18 @@ void cors_set_headers(request_rec *r, const dir_config *dir)
     if (dir->cors_origins == NULL) {
         return;
     }
-    apr_table_mergen(r->err_headers_out, "Vary", "Origin"); /* the same answer to another origin looks different */
+    /* The same answer to another origin looks different. httpd makes one Vary of those of both tables. */
+    if (!ap_find_token(r->pool, apr_table_get(r->err_headers_out, "Vary"), "Origin")) {
+        apr_table_mergen(r->err_headers_out, "Vary", "Origin");
+    }
     if (origin == NULL || (allow = allowed(dir, origin, &credentials)) == NULL) {
         return;
     }
-    apr_table_setn(r->err_headers_out, "Access-Control-Allow-Origin", allow);
+    set_header(r, "Access-Control-Allow-Origin", allow);
     if (credentials) {
-        apr_table_setn(r->err_headers_out, "Access-Control-Allow-Credentials", "true");
+        set_header(r, "Access-Control-Allow-Credentials", "true");
     }
-    apr_table_setn(r->err_headers_out, "Access-Control-Expose-Headers", "Link, Mercure-Last-Event-ID");
+    set_header(r, "Access-Control-Expose-Headers", "Link, Mercure-Last-Event-ID");
 }
 
 int cors_answer_options(const hub_request *q, const char *methods)
