@@ -1,4 +1,4 @@
-"""MercureCORSOrigins: what pages of other origins may do, on every kind of answer. test/browser/test_cors.py asks a real browser."""
+"""MercureCORSOrigins: what pages of other origins may do, on every kind of answer. test/browser asks a real browser."""
 
 import http.client
 import itertools

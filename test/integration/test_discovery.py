@@ -59,6 +59,15 @@ def test_every_kind_of_response_has_the_link_once(make_server, method, path, hea
     assert links(answer) == [link(server)]
 
 
+def test_a_held_stream_has_the_link(make_server):
+    server = make_server(config=ON)
+    stream = Stream(server, "a")
+    assert (stream.headers["link"], stream.headers["connection"]) == (link(server), "close")
+    sent = published(server, "a", "x")
+    assert stream.take(1) == [{"id": sent, "data": "x"}]
+    stream.close()
+
+
 def test_304_has_the_link(make_server):
     server = make_server(config=ON)
     tag = request(server, "GET", "/index.html").headers["ETag"]
