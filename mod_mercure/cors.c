@@ -30,13 +30,6 @@ static const char *allowed(const dir_config *dir, const char *origin, bool *cred
     return any;
 }
 
-/* For any answer, and once: httpd makes the one table the other when it makes an answer of its own. */
-static void set_header(request_rec *r, const char *name, const char *value)
-{
-    apr_table_unset(r->headers_out, name);
-    apr_table_setn(r->err_headers_out, name, value);
-}
-
 void cors_set_headers(request_rec *r, const dir_config *dir)
 {
     const char *origin = apr_table_get(r->headers_in, "Origin"), *allow;
@@ -52,11 +45,11 @@ void cors_set_headers(request_rec *r, const dir_config *dir)
     if (origin == NULL || (allow = allowed(dir, origin, &credentials)) == NULL) {
         return;
     }
-    set_header(r, "Access-Control-Allow-Origin", allow);
+    apr_table_setn(r->err_headers_out, "Access-Control-Allow-Origin", allow);
     if (credentials) {
-        set_header(r, "Access-Control-Allow-Credentials", "true");
+        apr_table_setn(r->err_headers_out, "Access-Control-Allow-Credentials", "true");
     }
-    set_header(r, "Access-Control-Expose-Headers", "Link, Mercure-Last-Event-ID");
+    apr_table_setn(r->err_headers_out, "Access-Control-Expose-Headers", "Link, Mercure-Last-Event-ID");
 }
 
 int cors_answer_options(const hub_request *q, const char *methods)

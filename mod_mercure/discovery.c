@@ -24,14 +24,6 @@ static bool came_through_trusted_proxy(const request_rec *r)
     return r->useragent_addr != r->connection->client_addr && r->useragent_addr->pool == r->pool;
 }
 
-/* The one value that a proxy has given, NULL for none or a list: then it is not known which to believe. */
-static const char *forwarded(const request_rec *r, const char *name)
-{
-    const char *value = apr_table_get(r->headers_in, name);
-
-    return value != NULL && *value != '\0' && strpbrk(value, ", \t") == NULL ? value : NULL;
-}
-
 /* What the administrator's SetEnvIf or ServerName says, or the connection. */
 static const char *scheme_of(request_rec *r)
 {
@@ -50,16 +42,17 @@ static const char *origin_with_scheme(request_rec *r, const char *scheme)
                                                        : host;
 }
 
+/* What is no scheme or no host, such as a list of two proxies' words, counts as not said. */
 const char *discovery_origin(request_rec *r)
 {
     const char *scheme = scheme_of(r), *host = NULL, *origin = NULL, *canonical;
 
     if (came_through_trusted_proxy(r)) {
-        const char *given = forwarded(r, "X-Forwarded-Proto");
+        const char *given = apr_table_get(r->headers_in, "X-Forwarded-Proto");
         if (given != NULL && (strcasecmp(given, "http") == 0 || strcasecmp(given, "https") == 0)) {
             scheme = strcasecmp(given, "http") == 0 ? "http" : "https";
         }
-        host = forwarded(r, "X-Forwarded-Host");
+        host = apr_table_get(r->headers_in, "X-Forwarded-Host");
     }
     if (host != NULL) {
         origin = config_canonical_origin(r->pool, apr_pstrcat(r->pool, scheme, "://", host, NULL));

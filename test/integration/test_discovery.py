@@ -132,7 +132,7 @@ def test_another_link_stays_beside_it(make_server, other):
 
 
 def test_the_administrators_link_counts_in_either_order_of_modules(make_server):
-    server = make_server(config=ON + f"Header set Link \"{OWN}; rel=mercure\"\n", start=False)
+    server = make_server(config=ON + f"Header add Link \"{OWN}; rel=mercure\"\n", start=False)
     with open(server.config_file) as f:
         lines = f.read().split("\n")
     ours = next(line for line in lines if line.startswith("LoadModule mercure_module"))

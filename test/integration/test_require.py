@@ -189,6 +189,19 @@ def test_a_user_or_an_address(guarded):
     stream.close()
 
 
+def test_a_user_of_a_form_may_show_the_token_in_the_header(guarded):
+    server = guarded("AuthType form\nAuthName site\nAuthFormProvider file\nAuthUserFile DIR/users\nRequire valid-user",
+                     modules=["request", "session", "session_cookie", "auth_form"],
+                     config="Session On\nSessionCookieName session path=/\n")
+    session = "session=site-user=ann&site-pw=secret+of+ann"
+    bad = token(server, ["a"], exp=1)
+    assert publish(server, "a").headers.get("WWW-Authenticate") is None, "httpd asks for the form"
+    assert publish(server, "a", headers={"Cookie": session}).status == 200
+    assert publish(server, "a", headers={"Cookie": f"{session}; {COOKIE}={bad}"}).status == 200
+    assert publish(server, "a", bearer=bad, headers={"Cookie": f"{session}; {COOKIE}={token(server, ['a'])}",
+                                                     "Origin": f"http://localhost:{server.port}"}).status == 401
+
+
 def test_csrf_is_checked_for_the_cookie_of_a_user(guarded):
     server = guarded(BASIC + "Require valid-user")
     cookie = {"Cookie": f"{COOKIE}={token(server, ['a'])}"}
