@@ -38,10 +38,8 @@ void cors_set_headers(request_rec *r, const dir_config *dir)
     if (dir->cors_origins == NULL) {
         return;
     }
-    /* The same answer to another origin looks different. httpd makes one Vary of those of both tables. */
-    if (!ap_find_token(r->pool, apr_table_get(r->err_headers_out, "Vary"), "Origin")) {
-        apr_table_mergen(r->err_headers_out, "Vary", "Origin");
-    }
+    /* The same answer to another origin looks different. httpd writes each word of Vary once. */
+    apr_table_mergen(r->err_headers_out, "Vary", "Origin");
     if (origin == NULL || (allow = allowed(dir, origin, &credentials)) == NULL) {
         return;
     }

@@ -125,7 +125,8 @@ def test_a_link_of_the_administrator_stays_the_only_one(make_server, how, own):
 
 
 @pytest.mark.parametrize("other", ["</style.css>; rel=preload", '<https://elsewhere.example/mercure>; rel="next"',
-                                   '</x>; rel="mercury"', '</x>; title="rel=x"; rel=mercurex', "</rel=mercure>; rel=next"])
+                                   '</x>; rel="mercury"', '</x>; title="rel=x"; rel=mercurex', "</rel=mercure>; rel=next",
+                                   "</x>; rel=next; xrel=mercure"])
 def test_another_link_stays_beside_it(make_server, other):
     server = make_server(config=ON + f"Header set Link \"{other.replace(chr(34), chr(92) + chr(34))}\"\n")
     assert request(server, "GET", "/index.html").headers.get_all("Link") == [other, link(server)]
@@ -242,6 +243,14 @@ def test_methods_that_the_hub_does_not_have(server, method):
 def test_options_says_what_there_is(server):
     answer = request(server, "OPTIONS", PATH)
     assert (answer.status, answer.headers["Allow"], answer.body) == (204, "GET, HEAD, POST, QUERY", "")
+
+
+def test_a_hub_of_a_location_needs_one_for_its_metadata(make_server):
+    alone = f"<Location {PATH}>\nMercureHub On\n</Location>\n"
+    server = make_server(hub=alone)
+    assert (request(server, "OPTIONS", PATH).status, request(server, "GET", METADATA).status) == (204, 404)
+    server = make_server(hub=alone + alone.replace(PATH, METADATA))
+    assert (request(server, "OPTIONS", PATH).status, request(server, "GET", METADATA).status) == (204, 200)
 
 
 # --- the origin, behind proxies ---
