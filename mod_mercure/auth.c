@@ -54,6 +54,13 @@ static const char *cookie_of(const hub_request *q, const char *name)
     return ap_cookie_read(q->r, name, &cookie, 0) == APR_SUCCESS ? cookie : NULL;
 }
 
+/* Is the Authorization header spoken for? A visitor whom httpd has let in with it (mod_auth_basic) has no second one.
+ */
+static bool header_is_httpds(const request_rec *r)
+{
+    return r->user != NULL && r->ap_auth_type != NULL;
+}
+
 /* The header first; then, in the older dialects, the query; then a cookie. */
 static const char *find_token(const hub_request *q, bool *by_cookie)
 {
@@ -61,7 +68,7 @@ static const char *find_token(const hub_request *q, bool *by_cookie)
     unsigned dialects = config_dialects(q->dir);
 
     *by_cookie = false;
-    if (header != NULL) {
+    if (header != NULL && (bearer_of(header) != NULL || !header_is_httpds(q->r))) {
         return bearer_of(header); /* whatever cookie there is, it is ignored */
     }
     if ((dialects & MERCURE_DIALECT_8) && conceal_query_token(q->r) != NULL) {

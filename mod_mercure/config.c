@@ -215,27 +215,49 @@ static const char *parse_size(cmd_parms *cmd, const char *text, apr_int64_t *siz
     return NULL;
 }
 
+/* A host as it stands in an origin, in lower case; NULL for what is none, such as a pattern (*.example.com). apr_uri
+ * takes the brackets off an IPv6 address.
+ */
+static const char *canonical_host(apr_pool_t *pool, const char *host)
+{
+    const char *letters = strchr(host, ':') != NULL ? ".:" : ".-_", *at;
+    char *lower = apr_pstrdup(pool, host);
+
+    for (at = host; *at != '\0'; at++) {
+        if (!apr_isalnum(*at) && strchr(letters, *at) == NULL) {
+            return NULL;
+        }
+    }
+    ap_str_tolower(lower);
+    return letters[1] == ':' ? apr_pstrcat(pool, "[", lower, "]", NULL) : lower;
+}
+
 const char *config_canonical_origin(apr_pool_t *pool, const char *origin)
 {
     const char *host;
     apr_uri_t uri;
+    apr_int64_t port;
 
     if (apr_uri_parse(pool, origin, &uri) != APR_SUCCESS || uri.scheme == NULL || uri.hostname == NULL ||
-        uri.user != NULL || uri.query != NULL || uri.fragment != NULL ||
+        *uri.hostname == '\0' || uri.user != NULL || uri.query != NULL || uri.fragment != NULL ||
         (uri.path != NULL && strcmp(uri.path, "") != 0 && strcmp(uri.path, "/") != 0)) {
         return NULL;
     }
     ap_str_tolower(uri.scheme);
-    ap_str_tolower(uri.hostname);
-    if (strcmp(uri.scheme, "http") != 0 && strcmp(uri.scheme, "https") != 0) {
+    host = canonical_host(pool, uri.hostname);
+    if (host == NULL || (strcmp(uri.scheme, "http") != 0 && strcmp(uri.scheme, "https") != 0)) {
         return NULL;
     }
-    /* APR takes the brackets of an IPv6 address off. */
-    host = strchr(uri.hostname, ':') != NULL ? apr_pstrcat(pool, "[", uri.hostname, "]", NULL) : uri.hostname;
-    if (uri.port_str == NULL || uri.port == apr_uri_port_of_scheme(uri.scheme)) {
+    /* Not uri.port, which has the lower 16 bits only. */
+    port =
+        uri.port_str != NULL && *uri.port_str != '\0' ? apr_atoi64(uri.port_str) : apr_uri_port_of_scheme(uri.scheme);
+    if (port < 1 || port > 65535) {
+        return NULL;
+    }
+    if (port == apr_uri_port_of_scheme(uri.scheme)) {
         return apr_pstrcat(pool, uri.scheme, "://", host, NULL);
     }
-    return apr_psprintf(pool, "%s://%s:%u", uri.scheme, host, uri.port);
+    return apr_psprintf(pool, "%s://%s:%d", uri.scheme, host, (int)port);
 }
 
 static const char *add_origin(cmd_parms *cmd, apr_array_header_t **list, const char *text)
@@ -314,13 +336,24 @@ static const char *add_cors_origin(cmd_parms *cmd, void *data, const char *text)
     return NULL;
 }
 
+/* What may stand in a URL, as far as its characters go. */
+static bool is_ascii(const char *text)
+{
+    while (*text > ' ' && *text < 0x7f) {
+        text++;
+    }
+    return *text == '\0';
+}
+
 static const char *add_authorization_server(cmd_parms *cmd, void *data, const char *text)
 {
     dir_config *config = data;
     apr_uri_t uri;
 
-    if (apr_uri_parse(cmd->temp_pool, text, &uri) != APR_SUCCESS || uri.scheme == NULL || uri.hostname == NULL ||
-        uri.query != NULL || uri.fragment != NULL) {
+    /* RFC 8414, 2 */
+    if (!is_ascii(text) || apr_uri_parse(cmd->temp_pool, text, &uri) != APR_SUCCESS || uri.scheme == NULL ||
+        (strcasecmp(uri.scheme, "https") != 0 && strcasecmp(uri.scheme, "http") != 0) || uri.hostname == NULL ||
+        *uri.hostname == '\0' || uri.user != NULL || uri.query != NULL || uri.fragment != NULL) {
         return apr_psprintf(cmd->pool, "%s wants issuers' URLs such as https://id.example.com, not \"%s\"",
                             cmd->cmd->name, text);
     }

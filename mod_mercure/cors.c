@@ -1,7 +1,9 @@
 /* cors.c - which pages of other origins may talk to the hub (PROTOCOL 8; the Fetch standard, "HTTP extensions").
  *
  * The headers are set before anybody may refuse the request, and where they survive a refusal, so that a page can see
- * why it was refused. An origin that is listed may use cookies; any other, where `*` is listed too, may not.
+ * why it was refused. They are set once more when httpd makes an answer of its own: it may have refused earlier (a
+ * RewriteRule), and it drops all headers when reading the request's body has failed. An origin that is listed may use
+ * cookies; any other, where `*` is listed too, may not.
  */
 #include "hub_request.h"
 
@@ -36,7 +38,8 @@ void cors_set_headers(request_rec *r, const dir_config *dir)
     if (dir->cors_origins == NULL) {
         return;
     }
-    apr_table_mergen(r->err_headers_out, "Vary", "Origin"); /* the same answer to another origin looks different */
+    /* The same answer to another origin looks different. httpd writes each word of Vary once. */
+    apr_table_mergen(r->err_headers_out, "Vary", "Origin");
     if (origin == NULL || (allow = allowed(dir, origin, &credentials)) == NULL) {
         return;
     }

@@ -6,6 +6,7 @@
 #include <apr_strings.h>
 #include <http_core.h>
 #include <http_protocol.h>
+#include <http_request.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <util_filter.h>
@@ -15,19 +16,12 @@
 /* --- the origin --- */
 
 /* Does the request come through a proxy whose word on the client's address was taken? Then its word on scheme and host
- * is, too. mod_remoteip changes the request's address only for a proxy that the administrator has named.
+ * is, too. mod_remoteip gives the request an address of its own only for a proxy that the administrator trusts. With
+ * the PROXY protocol the address is the connection's: who speaks that hands on the headers as the client has sent them.
  */
 static bool came_through_trusted_proxy(const request_rec *r)
 {
-    return r->useragent_addr != r->connection->client_addr;
-}
-
-/* The one value that a proxy has given, NULL for none or a list: then it is not known which to believe. */
-static const char *forwarded(const request_rec *r, const char *name)
-{
-    const char *value = apr_table_get(r->headers_in, name);
-
-    return value != NULL && *value != '\0' && strpbrk(value, ", \t") == NULL ? value : NULL;
+    return r->useragent_addr != r->connection->client_addr && r->useragent_addr->pool == r->pool;
 }
 
 /* What the administrator's SetEnvIf or ServerName says, or the connection. */
@@ -38,35 +32,83 @@ static const char *scheme_of(request_rec *r)
     return https != NULL && strcasecmp(https, "on") == 0 ? "https" : ap_http_scheme(r);
 }
 
+/* Under another scheme than the connection's: the usual port is another one, too, so only the client can name one. */
+static const char *origin_with_scheme(request_rec *r, const char *scheme)
+{
+    const char *host = apr_pstrcat(r->pool, scheme, "://", ap_get_server_name_for_url(r), NULL);
+    bool by_client = r->hostname != NULL && strcmp(ap_get_server_name(r), r->hostname) == 0; /* UseCanonicalName Off */
+
+    return by_client && r->parsed_uri.port_str != NULL ? apr_pstrcat(r->pool, host, ":", r->parsed_uri.port_str, NULL)
+                                                       : host;
+}
+
+/* What is no scheme or no host, such as a list of two proxies' words, counts as not said. */
 const char *discovery_origin(request_rec *r)
 {
-    const char *scheme = NULL, *host = NULL, *origin, *canonical;
+    const char *scheme = scheme_of(r), *host = NULL, *origin = NULL, *canonical;
 
     if (came_through_trusted_proxy(r)) {
-        scheme = forwarded(r, "X-Forwarded-Proto");
-        host = forwarded(r, "X-Forwarded-Host");
-    }
-    if (host == NULL && scheme == NULL && strcmp(scheme_of(r), ap_http_scheme(r)) == 0) {
-        origin = ap_construct_url(r->pool, "", r);
-    } else {
-        if (host == NULL) {
-            host = r->hostname != NULL && apr_table_get(r->headers_in, "Host") != NULL
-                       ? apr_table_get(r->headers_in, "Host")
-                       : ap_get_server_name_for_url(r);
+        const char *given = apr_table_get(r->headers_in, "X-Forwarded-Proto");
+        if (given != NULL && (strcasecmp(given, "http") == 0 || strcasecmp(given, "https") == 0)) {
+            scheme = strcasecmp(given, "http") == 0 ? "http" : "https";
         }
-        origin = apr_pstrcat(r->pool, scheme != NULL ? scheme : scheme_of(r), "://", host, NULL);
+        host = apr_table_get(r->headers_in, "X-Forwarded-Host");
     }
+    if (host != NULL) {
+        origin = config_canonical_origin(r->pool, apr_pstrcat(r->pool, scheme, "://", host, NULL));
+    }
+    if (origin != NULL) {
+        return origin;
+    }
+    origin = strcmp(scheme, ap_http_scheme(r)) == 0 ? ap_construct_url(r->pool, "", r) : origin_with_scheme(r, scheme);
     canonical = config_canonical_origin(r->pool, origin);
     return canonical != NULL ? canonical : origin;
 }
 
 /* --- the Link header --- */
 
+/* Is `mercure` one of these relations? */
+static bool names_hub(const char *relations, size_t len)
+{
+    const char *at = relations, *end = relations + len;
+
+    while (at < end) {
+        const char *space = memchr(at, ' ', (size_t)(end - at));
+        size_t word = (size_t)((space != NULL ? space : end) - at);
+        if (word == 7 && strncasecmp(at, "mercure", 7) == 0) {
+            return true;
+        }
+        at += word + 1;
+    }
+    return false;
+}
+
+/* Does one of these links lead to a hub? RFC 8288, 3: ...; rel=mercure or ...; rel="self mercure" */
+static bool links_to_hub(const char *links)
+{
+    const char *at = links;
+
+    while ((at = ap_strcasestr(at, "rel")) != NULL) {
+        bool is_parameter = at > links && strchr("; \t", at[-1]) != NULL;
+        at += 3;
+        at += strspn(at, " \t");
+        if (!is_parameter || *at != '=') {
+            continue;
+        }
+        at++;
+        at += strspn(at, " \t");
+        if (*at == '"' ? names_hub(at + 1, strcspn(at + 1, "\"")) : names_hub(at, strcspn(at, ";, \t"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool has_link(const apr_table_t *headers)
 {
     const char *links = apr_table_getm(apr_table_elts(headers)->pool, headers, "Link");
 
-    return links != NULL && ap_strcasestr(links, "rel=\"mercure\"") != NULL;
+    return links != NULL && links_to_hub(links);
 }
 
 /* Once, when the response's own headers are there. */
@@ -83,7 +125,7 @@ static apr_status_t add_link(ap_filter_t *f, apr_bucket_brigade *brigade)
     return ap_pass_brigade(f->next, brigade);
 }
 
-void discovery_insert_filter(request_rec *r)
+static void insert_filter(request_rec *r)
 {
     const dir_config *dir = ap_get_module_config(r->per_dir_config, &mercure_module);
 
@@ -92,10 +134,14 @@ void discovery_insert_filter(request_rec *r)
     }
 }
 
-void discovery_register_filter(void)
+void discovery_register_hooks(void)
 {
     /* Of mod_headers' kind and after it, so that what an administrator or a script has set is seen. */
+    static const char *const before[] = {"mod_headers.c", NULL};
+
     ap_register_output_filter(FILTER, add_link, NULL, AP_FTYPE_CONTENT_SET);
+    ap_hook_insert_filter(insert_filter, before, NULL, APR_HOOK_LAST);
+    ap_hook_insert_error_filter(insert_filter, before, NULL, APR_HOOK_LAST); /* httpd's own redirects and errors */
 }
 
 /* --- RFC 9728 --- */

@@ -117,7 +117,7 @@ static bool is_one_of(const ap_filter_t *filter, const char *const *names)
 
 void hold_remove_filters(request_rec *r)
 {
-    static const char *const wanted_content[] = {"fixup_headers_out", NULL};
+    static const char *const wanted_content[] = {"fixup_headers_out", "mercure_discovery", NULL};
     static const char *const unwanted_protocol[] = {"byterange", "rate_limit", "cache_remove_url", "cache_invalidate",
                                                     NULL};
     ap_filter_t *filter = r->output_filters, *next;
@@ -164,17 +164,10 @@ static void drop_pending_input(request_rec *r)
 
 const char *hold_obstacle(request_rec *r)
 {
-    static const char *const known_outputs[] = {"fixup_headers_out",
-                                                "old_write",
-                                                "http_header",
-                                                "http_outerror",
-                                                "content_length",
-                                                "ssl/tls filter",
-                                                "ssl/tls coalescing filter",
-                                                "reqtimeout",
-                                                "log_input_output",
-                                                "core",
-                                                NULL};
+    static const char *const known_outputs[] = {
+        "fixup_headers_out", "mercure_discovery", "old_write",      "http_header",
+        "http_outerror",     "content_length",    "ssl/tls filter", "ssl/tls coalescing filter",
+        "reqtimeout",        "log_input_output",  "core",           NULL};
     static const char *const known_inputs[] = {"ssl/tls filter", "log_input_output", "core_in",
                                                "reqtimeout",     "remoteip_input",   NULL};
     conn_rec *c = r->connection;

@@ -46,7 +46,9 @@ int answer_retry(const hub_request *q, int status, int seconds, const char *reas
 
 /* --- cors.c --- */
 
-/* Allow the page that makes this request what MercureCORSOrigins says. Before any answer, also a refusal. */
+/* Allow the page that makes this request what MercureCORSOrigins says. Before any answer, also a refusal; may be called
+ * again.
+ */
 void cors_set_headers(request_rec *r, const dir_config *dir);
 
 /* Answer OPTIONS, which may be a preflight, for a resource that has these methods ("GET, HEAD"). */
@@ -57,10 +59,8 @@ int cors_answer_options(const hub_request *q, const char *methods);
 /* What the client calls this server ("https://example.com:8443"): scheme, host and port, in canonical form. */
 const char *discovery_origin(request_rec *r);
 
-/* Let the response to any request of this scope say where its hub is, if MercureDiscovery is On. An insert_filter hook.
- */
-void discovery_insert_filter(request_rec *r);
-void discovery_register_filter(void);
+/* Hooks that let the response to any request of a scope with MercureDiscovery On say where its hub is. */
+void discovery_register_hooks(void);
 
 /* The RFC 9728 document. */
 int discovery_answer_metadata(const hub_request *q);

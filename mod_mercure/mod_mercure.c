@@ -151,12 +151,17 @@ static int put_name_back(request_rec *r)
     return DECLINED;
 }
 
-/* Before anybody may refuse the request. */
-static int set_cors_headers(request_rec *r)
+static void set_cors_headers(request_rec *r)
 {
     if (target_of(r) != NOT_OURS) {
         cors_set_headers(r, ap_get_module_config(r->per_dir_config, &mercure_module));
     }
+}
+
+/* Before anybody may refuse the request. */
+static int header_parser(request_rec *r)
+{
+    set_cors_headers(r);
     return DECLINED;
 }
 
@@ -249,12 +254,12 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_monitor(supervise_monitor, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_translate_name(note_name, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_translate_name(put_name_back, NULL, NULL, APR_HOOK_MIDDLE - 1);
-    ap_hook_header_parser(set_cors_headers, NULL, NULL, APR_HOOK_REALLY_FIRST);
-    ap_hook_insert_filter(discovery_insert_filter, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_header_parser(header_parser, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_insert_error_filter(set_cors_headers, NULL, NULL, APR_HOOK_FIRST);
+    discovery_register_hooks();
     ap_hook_fixups(fixups, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
     conceal_register_hooks();
-    discovery_register_filter();
     hold_register_hooks();
 }
 

@@ -55,6 +55,7 @@ ES = f"MercureIssuer {ISSUER} both ES256"
 NUMBER = "wants a whole number from 0 to"
 SIZE = "wants a number of bytes, such as 512K or 1M, not"
 ORIGIN = "wants origins such as https://www.example.com, not"
+SERVERS = "MercureAuthorizationServer wants issuers' URLs such as https://id.example.com, not"
 AGE = "MercureHistory age= wants a duration such as 90s, 30m, 12h or 7d, not"
 ENDLESS = "MercureHistory wants events=N, age=DURATION or bytes=SIZE (0: no bound), not"
 PATHS = "MercurePath wants an absolute path such as /.well-known/mercure, without a slash at its end"
@@ -135,6 +136,34 @@ FOUR = "MercureIssuer wants four words: ISSUER publisher|subscriber|both ALGORIT
     ("MercurePublishOrigins ftp://example.com", f'{ORIGIN} "ftp://example.com"'),
     ("MercurePublicURLs example.com", f'MercurePublicURLs {ORIGIN} "example.com"'),
     ("MercurePublicURLs https://example.com/.well-known/mercure", f"MercurePublicURLs {ORIGIN}"),
+    ("MercurePublishOrigins https://*.example.com", f'{ORIGIN} "https://*.example.com"'),
+    ("MercurePublishOrigins https://example.com:99999", f'{ORIGIN} "https://example.com:99999"'),
+    ("MercurePublishOrigins https://example.com:0", f'{ORIGIN} "https://example.com:0"'),
+    ("MercureCORSOrigins", "MercureCORSOrigins requires at least one argument"),
+    ("MercureCORSOrigins www.example.com", f'MercureCORSOrigins {ORIGIN} "www.example.com"'),
+    ("MercureCORSOrigins * null", f'MercureCORSOrigins {ORIGIN} "null"'),
+    ("MercureCORSOrigins https://ok.example https://example.com/path", f'{ORIGIN} "https://example.com/path"'),
+    ("MercureCORSOrigins https://*.example.com", f'MercureCORSOrigins {ORIGIN} "https://*.example.com"'),
+    ("MercureCORSOrigins *.example.com", f'MercureCORSOrigins {ORIGIN} "*.example.com"'),
+    ("MercureCORSOrigins https://*", f'MercureCORSOrigins {ORIGIN} "https://*"'),
+    ("MercureCORSOrigins https://", f'MercureCORSOrigins {ORIGIN} "https://"'),
+    ("MercureCORSOrigins https://:8080", f'MercureCORSOrigins {ORIGIN} "https://:8080"'),
+    ("MercureCORSOrigins https://bücher.example", f"MercureCORSOrigins {ORIGIN}"),
+    ("MercureCORSOrigins https://a.example,https://b.example", f"MercureCORSOrigins {ORIGIN}"),
+    ("MercureCORSOrigins https://example.com:65536", f"MercureCORSOrigins {ORIGIN}"),
+    ("MercureCORSOrigins https://example.com:http", f"MercureCORSOrigins {ORIGIN}"),
+    ("MercureCORSOrigins file:///", f'MercureCORSOrigins {ORIGIN} "file:///"'),
+    ("MercureDiscovery", "MercureDiscovery must be On or Off"),
+    ("MercureDiscovery https://example.com", "MercureDiscovery must be On or Off"),
+    ("MercureAuthorizationServer", "MercureAuthorizationServer requires at least one argument"),
+    ("MercureAuthorizationServer id.example.com", f'{SERVERS} "id.example.com"'),
+    ("MercureAuthorizationServer https://id.example.com?x", f'{SERVERS} "https://id.example.com?x"'),
+    ('MercureAuthorizationServer "https://id.example.com/#x"', f'{SERVERS} "https://id.example.com/#x"'),
+    ("MercureAuthorizationServer ftp://id.example.com", f'{SERVERS} "ftp://id.example.com"'),
+    ("MercureAuthorizationServer https://me@id.example.com", f'{SERVERS} "https://me@id.example.com"'),
+    ("MercureAuthorizationServer https://id.example.com https:///x", f'{SERVERS} "https:///x"'),
+    ("MercureAuthorizationServer https://id.example.com/é", SERVERS),
+    ("MercurePublicURLs *", f'MercurePublicURLs {ORIGIN} "*"'),
     ('MercureCookieName "a b"', 'MercureCookieName wants a cookie\'s name (RFC 6265), not "a b"'),
     ("MercureCookieName a=b", 'MercureCookieName wants a cookie\'s name (RFC 6265), not "a=b"'),
     ('MercureCookieName "a;b"', "MercureCookieName wants a cookie's name (RFC 6265)"),
@@ -247,6 +276,10 @@ def test_a_wrong_value_for_the_whole_server_is_refused(server, line, message):
     f"{ES} jwks:http://localhost:8080/jwks\n{ES} jwks:http://127.0.0.1/\n{ES} jwks:http://[::1]:8080/jwks",
     f"{ES} jwks:DIR/keys.json\n{ES} jwks:keys.json",
     "MercurePublishOrigins https://www.example.com http://[::1]:8080 HTTPS://EXAMPLE.COM:443/",
+    "MercureCORSOrigins *",
+    "MercureCORSOrigins https://www.example.com http://[::1]:8080 * HTTPS://EXAMPLE.COM:443/ https://a_b.example:65535",
+    "MercureDiscovery On\nMercureDiscovery off",
+    "MercureAuthorizationServer https://id.example.com https://login.example.com/realms/shop http://localhost:8080/",
     "MercureCookieName __Host-token",
     "MercureMaxBody 1\nMercureMaxBody 32M\nMercureMaxBody 512k",
     "MercureMaxPending 4096\nMercureMaxPending 1G",
@@ -259,7 +292,8 @@ def test_a_wrong_value_for_the_whole_server_is_refused(server, line, message):
     "MercurePublicURLs https://example.com http://localhost:8080",
     "MercureHeartbeat 0\nMercureMaxLifetime 0\nMercureDispatchTimeout 0",
     f"<Location /x>\nMercureHub On\nMercureHistory events=5\n{HS} {SECRET}\n</Location>",
-    f"<Directory DIR>\nMercureHub On\nMercureMaxSubscribers 5\n{HS} {SECRET}\n</Directory>",
+    f"<Directory DIR>\nMercureHub On\nMercureMaxSubscribers 5\n{HS} {SECRET}\nMercureCORSOrigins *\nMercureDiscovery On\n"
+    "MercureAuthorizationServer https://id.example.com\n</Directory>",
 ], ids=short)
 def test_a_right_value_is_accepted(server, line):
     result = check(server, line)
