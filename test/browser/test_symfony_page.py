@@ -5,10 +5,8 @@ loses nothing and gets nothing twice when its stream ends.
 import os
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
-from conftest import ARGUMENTS
+from chromium import start_browser
 from demo import wait_for
 from symfony_site import Site
 
@@ -19,12 +17,7 @@ pytestmark = pytest.mark.skipif(not os.path.exists("/usr/share/php/Symfony/Compo
 @pytest.fixture(scope="module")
 def trusting(tmp_path_factory):
     """A browser that takes the tests' self-signed certificate."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    options.accept_insecure_certs = True
-    for argument in [*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
-        options.add_argument(argument)
-    driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
+    driver = start_browser(tmp_path_factory.mktemp("profile"), "--ignore-certificate-errors")
     yield driver
     driver.quit()
 
