@@ -165,12 +165,13 @@ static bool refresh(const hub_request *q, streamer *st, mercure_str token, unsig
     return refreshed;
 }
 
-static bool any_set_missing(const mercure_trust *trust, mercure_str token)
+static bool any_set_missing(const mercure_trust *trust, mercure_str token, unsigned role)
 {
     size_t i;
 
     for (i = 0; i < trust->issuer_count; i++) {
-        if (trust->issuers[i].key == NULL && mercure_token_claims_issuer(token, trust->issuers[i].iss)) {
+        if (trust->issuers[i].key == NULL && (trust->issuers[i].roles & role) &&
+            mercure_token_claims_issuer(token, trust->issuers[i].iss)) {
             return true;
         }
     }
@@ -198,7 +199,7 @@ static mercure_status verify(const hub_request *q, const char *text, unsigned ro
         trust.issuers = issuers_now(q, st, &trust.issuer_count);
         status = verify_now(token, &trust, role, credentials, err);
     }
-    return status == MERCURE_NOT_FOUND && !any_set_missing(&trust, token) ? MERCURE_INVALID : status;
+    return status == MERCURE_NOT_FOUND && !any_set_missing(&trust, token, role) ? MERCURE_INVALID : status;
 }
 
 int auth_credentials(const hub_request *q, unsigned role, hub_credentials *credentials, bool *answered)
