@@ -97,6 +97,21 @@ def test_keys_of_every_kind_are_accepted(make_hub, provider, mpm):
     assert f"the key set of {provider.url()} " in server.log()
 
 
+def test_a_missing_set_of_the_other_role_says_nothing_of_a_token(make_hub, provider, open_dir):
+    """503, come back, is for a token that may yet be good: not while only the subscribers' set is missing."""
+    good, unknown = Key("good"), Key("unknown")
+    path = os.path.join(open_dir, "publishers.json")
+    with open(path, "wb") as f:
+        f.write(key_set(good))
+    server = make_hub(f"MercureIssuer {ISS} publisher ES256 jwks:{path}",
+                      f"MercureIssuer {ISS} subscriber ES256 jwks:{provider.url('/nothing')}")
+    assert status(server, good) == 200
+    assert status(server, unknown) == 401
+    with pytest.raises(Refused) as refused:
+        Stream(server, "a", bearer=token_of(server, good))
+    assert refused.value.answer.status == 503
+
+
 def test_only_the_configured_set_algorithms_and_roles_count(make_hub, provider):
     good, other, evil = Key("a", "RS256"), Key("b"), Key("evil")
     provider.serve(good)
