@@ -5,15 +5,13 @@
 
 #include <string.h>
 
-#include "unit.h"
+#include "unit_pool.h"
 
 typedef struct {
     anchored filed;
     mercure_urlpattern *pattern;
     int seen;
 } one_pattern;
-
-static apr_pool_t *pool;
 
 static const mercure_url_component fields[] = {MERCURE_URL_PATHNAME, MERCURE_URL_HOSTNAME, MERCURE_URL_SEARCH,
                                                MERCURE_URL_HASH};
@@ -177,21 +175,6 @@ static void texts_longer_than_an_anchor_are_found(void **state)
     anchors_destroy(a);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    apr_initialize();
-    return apr_pool_create(&pool, NULL) == APR_SUCCESS ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    apr_pool_destroy(pool);
-    apr_terminate();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,5 +184,5 @@ int main(void)
         cmocka_unit_test(texts_longer_than_an_anchor_are_found),
     };
 
-    return cmocka_run_group_tests_name("anchors", tests, setup, teardown);
+    return cmocka_run_group_tests_name("anchors", tests, unit_setup, unit_teardown);
 }

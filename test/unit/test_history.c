@@ -14,12 +14,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "unit.h"
+#include "unit_pool.h"
 
 #define T0 UINT64_C(1700000000000) /* the clock's first reading, in ms */
 
 static const mercure_retention everything = {0, 0, 0};
-static apr_pool_t *pool;
 static mercure_error err;
 
 /* What a test holds: its directory, and the history open for writing. */
@@ -1052,21 +1051,6 @@ static int close_one(void **state)
     return nftw(directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    apr_initialize();
-    return apr_pool_create(&pool, NULL) == APR_SUCCESS ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    apr_pool_destroy(pool);
-    apr_terminate();
-    return 0;
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_one, close_one)
 
 int main(void)
@@ -1116,5 +1100,5 @@ int main(void)
         TEST(a_reader_process_sees_discarded_updates_gone),
     };
 
-    return cmocka_run_group_tests_name("history", tests, setup, teardown);
+    return cmocka_run_group_tests_name("history", tests, unit_setup, unit_teardown);
 }

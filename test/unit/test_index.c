@@ -5,9 +5,7 @@
 
 #include <time.h>
 
-#include "unit.h"
-
-static apr_pool_t *pool;
+#include "unit_pool.h"
 
 static mercure_matcher matcher_of(const char *pattern)
 {
@@ -606,21 +604,6 @@ static void the_hash_depends_on_every_byte_and_on_the_length(void **state)
     assert_int_equal(len, 3);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    apr_initialize();
-    return apr_pool_create(&pool, NULL) == APR_SUCCESS ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    apr_pool_destroy(pool);
-    apr_terminate();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -640,5 +623,5 @@ int main(void)
         cmocka_unit_test(the_hash_depends_on_every_byte_and_on_the_length),
     };
 
-    return cmocka_run_group_tests_name("index", tests, setup, teardown);
+    return cmocka_run_group_tests_name("index", tests, unit_setup, unit_teardown);
 }

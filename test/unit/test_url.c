@@ -5,23 +5,12 @@
  */
 #include "mercure/url.h"
 
-#include <apr_general.h>
 #include <apr_strings.h>
 #include <jansson.h>
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
-#include <cmocka.h>
-
+#include "unit_pool.h"
 #include "wpt.h"
-
-static apr_pool_t *pool;
 
 /* ---- the web platform's data ---- */
 
@@ -724,21 +713,6 @@ static void pathological_input_takes_linear_time(void **state)
     }
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    apr_initialize();
-    return apr_pool_create(&pool, NULL) == APR_SUCCESS ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    apr_pool_destroy(pool);
-    apr_terminate();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -766,5 +740,5 @@ int main(void)
         cmocka_unit_test(pathological_input_takes_linear_time),
     };
 
-    return cmocka_run_group_tests_name("url", tests, setup, teardown);
+    return cmocka_run_group_tests_name("url", tests, unit_setup, unit_teardown);
 }
