@@ -311,6 +311,7 @@ static void do_register(broker *b, child *c, const mercure_wire_control *asked)
     mercure_wire_control answer = *asked;
 
     answer.type = MERCURE_WIRE_REGISTERED;
+    answer.status = MERCURE_OK;
     switch (registry_register(b->registry, c, asked->hub, &asked->matcher, head_of, b, &answer.number)) {
     case MERCURE_OK:
         send_control(b, &c->id, &answer);

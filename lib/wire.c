@@ -220,6 +220,7 @@ bool mercure_wire_get_control(mercure_str frame, mercure_wire_control *control)
     bytes_in in;
     unsigned type = open_frame(frame, &in), fields;
 
+    *control = (mercure_wire_control){.type = MERCURE_WIRE_HELLO};
     if (type < MERCURE_WIRE_HELLO || type > MERCURE_WIRE_KEYS_FETCHED) {
         return false;
     }

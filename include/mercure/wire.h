@@ -80,7 +80,7 @@ typedef enum {
     MERCURE_WIRE_KEYS_FETCHED  /* broker: the file of `url` is as new as it will be for now, look at it */
 } mercure_wire_type;
 
-/* A control message. Fields that a type does not name are neither sent nor set. */
+/* A control message. Fields that a type does not name are not sent; the decoder makes them 0. */
 typedef struct {
     mercure_wire_type type;
     mercure_peer_id peer;
