@@ -187,6 +187,7 @@ static mercure_status read_compatibility(ctl_hub *hub, const char *words, mercur
 {
     char *word;
 
+    hub->dialects = 0; /* a line replaces those of outer scopes, which stand before it as a rule */
     while ((word = ctl_next_word(hub->pool, &words)) != NULL) {
         if (strcasecmp(word, "Off") != 0 && !ctl_add_dialect(word, &hub->dialects)) {
             return mercure_fail(err, MERCURE_INVALID, "MercureCompatibility wants Off, 8, targets, or both of these");

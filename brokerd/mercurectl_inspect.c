@@ -151,7 +151,7 @@ static bool try_publish(const inspection *i, const mercure_trust *trust, const m
 
     if (make_update(i, trust, &update, &err) != MERCURE_OK) {
         why = err.reason;
-    } else if (!mercure_grants_may_publish(grants, &topic, 1, NULL, 0)) {
+    } else if (!mercure_grants_may_publish(grants, false, &topic, 1, NULL, 0)) {
         why = "the token does not grant publish on every topic of the update";
     }
     if (why == NULL) {

@@ -365,7 +365,7 @@ static bool holds_target(const target_set *set, mercure_str target)
     return set->any;
 }
 
-bool mercure_grants_may_publish(const mercure_grants *grants, mercure_topic *topics, size_t count,
+bool mercure_grants_may_publish(const mercure_grants *grants, bool is_private, mercure_topic *topics, size_t count,
                                 const mercure_str *targets, size_t target_count)
 {
     size_t i;
@@ -375,8 +375,11 @@ bool mercure_grants_may_publish(const mercure_grants *grants, mercure_topic *top
             return false;
         }
     }
-    if (target_count > 0 || grants->publishes_on_any_topic) {
+    if (target_count > 0) {
         return true;
+    }
+    if (grants->publishes_on_any_topic) {
+        return !is_private || grants->publish_targets.count > 0; /* an empty array is for public updates */
     }
     for (i = 0; i < count; i++) {
         if (!set_matches(&grants->publish, &topics[i])) {

@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 #include <http_log.h>
 #include <http_protocol.h>
+#include <openssl/sha.h>
 #include <time.h>
 #include <util_cookies.h>
 
@@ -219,6 +220,7 @@ int auth_credentials(const hub_request *q, unsigned role, hub_credentials *crede
         return answer_challenge(q, HTTP_BAD_REQUEST, "invalid_request",
                                 "the request presents no well-formed Bearer token");
     }
+    SHA256((const unsigned char *)token, strlen(token), credentials->token_id);
     switch (verify(q, token, role, credentials, &err)) {
     case MERCURE_OK:
         apr_pool_cleanup_register(q->r->pool, credentials->grants, release_grants, apr_pool_cleanup_null);

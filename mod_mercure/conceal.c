@@ -5,6 +5,7 @@
 #include <http_config.h>
 #include <http_core.h>
 #include <http_log.h>
+#include <http_main.h>
 #include <http_protocol.h>
 #include <http_request.h>
 
@@ -88,17 +89,20 @@ static void set_query(request_rec *r, char *query)
 
 static void clean_query(request_rec *r, request_state *state)
 {
-    const char *raw = r->args != NULL ? r->args : query_of(r->pool, r->the_request);
+    const char *raw = r->args != NULL ? r->args : query_of(r->pool, r->the_request), *token = NULL;
     char *clean;
 
-    if (raw == NULL || state->query_token != NULL) {
+    if (raw == NULL) {
         return;
     }
-    clean = without_tokens(r->pool, raw, &state->query_token);
+    clean = without_tokens(r->pool, raw, &token);
+    if (token == NULL) {
+        return;
+    }
     if (state->query_token == NULL) {
-        return;
+        state->query_token = token;
+        state->raw_query = raw;
     }
-    state->raw_query = raw;
     set_query(r, r->args != NULL ? clean : NULL);
     r->the_request = with_query(r->pool, r->the_request, clean);
     r->unparsed_uri = with_query(r->pool, r->unparsed_uri, clean);
@@ -107,9 +111,9 @@ static void clean_query(request_rec *r, request_state *state)
 /* Is this the hub's path, or below it, in whatever spelling? httpd unescapes and shortens r->uri only later. A request
  * that httpd could not read to its end has no r->uri, and some paths cannot be told: these are treated as the hub's.
  */
-static bool goes_to_hub(const request_rec *r)
+static bool goes_to_hub_of(const request_rec *r, const server_rec *s)
 {
-    const char *path = config_path(r->server);
+    const char *path = config_path(s);
     size_t len = strlen(path);
     char *name;
 
@@ -122,6 +126,11 @@ static bool goes_to_hub(const request_rec *r)
         return true;
     }
     return strncmp(name, path, len) == 0 && (name[len] == '\0' || name[len] == '/');
+}
+
+static bool goes_to_hub(const request_rec *r)
+{
+    return goes_to_hub_of(r, r->server);
 }
 
 static void hide_headers(request_rec *r, request_state *state)
@@ -210,11 +219,43 @@ static int show_for_good(request_rec *r, int lookup)
     return show(r);
 }
 
-/* A request that httpd refused before it was read to its end is in the access log too. */
+/* Might it be for some virtual host's hub? Which virtual host it is for is not known of a request that could not be
+ * read.
+ */
+static bool goes_to_any_hub(const request_rec *r)
+{
+    const server_rec *s;
+
+    if (r->status < HTTP_BAD_REQUEST) {
+        return goes_to_hub(r);
+    }
+    for (s = ap_server_conf; s != NULL; s = s->next) {
+        if (goes_to_hub_of(r, s)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_query(const request_rec *r)
+{
+    return r->args != NULL || (r->the_request != NULL && strchr(r->the_request, '?') != NULL);
+}
+
+/* What is logged is this request or, of one that was redirected within the server, another of the chain: a request that
+ * httpd refused before it was read to its end, and one whose query was given back.
+ */
 static int clean_before_log(request_rec *r)
 {
-    if (r->request_config != NULL && goes_to_hub(r)) {
-        clean_query(r, request_state_of(r));
+    request_rec *one = r;
+
+    while (one->prev != NULL) {
+        one = one->prev;
+    }
+    for (; one != NULL; one = one->next) {
+        if (one->request_config != NULL && has_query(one) && goes_to_any_hub(one)) {
+            clean_query(one, request_state_of(one));
+        }
     }
     return DECLINED;
 }

@@ -51,7 +51,7 @@ typedef struct {
     int anonymous;
     const char *hub_name;
     const char
-        *tenant_dir; /* of the .htaccess file that switched the hub on, named it or gave it keys; NULL: the admin did */
+        *tenant_dir; /* of the .htaccess file that says which hub this is or who may use it; NULL: the admin does */
     apr_array_header_t *issuers;               /* of config_issuer */
     apr_array_header_t *publish_origins;       /* of const char * */
     apr_array_header_t *cors_origins;          /* of const char *, one may be "*" */

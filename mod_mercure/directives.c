@@ -24,11 +24,13 @@ static int in_htaccess(cmd_parms *cmd)
     return ap_check_cmd_context(cmd, NOT_IN_HTACCESS) != NULL;
 }
 
-/* Who decides in an .htaccess file which hub this is, or whose keys open it, has a hub of that directory's own. */
+/* Who decides in an .htaccess file which hub this is, whose keys open it, or who else may use it, has a hub of that
+ * directory's own. The directory is that of the file: within <Files> and <If>, cmd->path is the section's.
+ */
 static void note_tenant(cmd_parms *cmd, dir_config *config)
 {
     if (in_htaccess(cmd)) {
-        config->tenant_dir = cmd->path != NULL ? apr_pstrdup(cmd->pool, cmd->path) : "";
+        config->tenant_dir = ap_make_dirstr_parent(cmd->pool, cmd->directive->filename);
     }
 }
 
@@ -109,8 +111,8 @@ static const char *set_enabled(cmd_parms *cmd, void *data, int on)
 
 static const char *set_anonymous(cmd_parms *cmd, void *data, int on)
 {
-    (void)cmd;
     ((dir_config *)data)->anonymous = on;
+    note_tenant(cmd, data);
     return NULL;
 }
 
@@ -134,6 +136,7 @@ static const char *set_hub_name(cmd_parms *cmd, void *data, const char *name)
 
 static const char *add_publish_origin(cmd_parms *cmd, void *data, const char *text)
 {
+    note_tenant(cmd, data);
     return add_origin(cmd, &((dir_config *)data)->publish_origins, text);
 }
 
@@ -141,6 +144,7 @@ static const char *add_cors_origin(cmd_parms *cmd, void *data, const char *text)
 {
     dir_config *config = data;
 
+    note_tenant(cmd, config);
     if (strcmp(text, "*") != 0) {
         return add_origin(cmd, &config->cors_origins, text);
     }
@@ -221,6 +225,7 @@ static const char *set_cookie_name(cmd_parms *cmd, void *data, const char *name)
         }
     }
     ((dir_config *)data)->cookie_name = name;
+    note_tenant(cmd, data);
     return NULL;
 }
 

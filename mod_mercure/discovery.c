@@ -112,14 +112,28 @@ static bool has_link(const apr_table_t *headers)
 }
 
 /* Once, when the response's own headers are there. */
+/* The origin to name: the one by which the client came, unless the administrator lists others. */
+static const char *public_origin(request_rec *r)
+{
+    const apr_array_header_t *listed = config_of_server(r->server)->public_urls;
+    const char *origin = discovery_origin(r);
+    int i;
+
+    for (i = 0; listed != NULL && i < listed->nelts; i++) {
+        if (strcmp(APR_ARRAY_IDX(listed, i, const char *), origin) == 0) {
+            return origin;
+        }
+    }
+    return listed != NULL && listed->nelts > 0 ? APR_ARRAY_IDX(listed, 0, const char *) : origin;
+}
+
 static apr_status_t add_link(ap_filter_t *f, apr_bucket_brigade *brigade)
 {
     request_rec *r = f->r;
 
     if (!has_link(r->headers_out) && !has_link(r->err_headers_out)) {
-        apr_table_addn(
-            r->headers_out, "Link",
-            apr_pstrcat(r->pool, "<", discovery_origin(r), config_path(r->server), ">; rel=\"mercure\"", NULL));
+        apr_table_addn(r->headers_out, "Link",
+                       apr_pstrcat(r->pool, "<", public_origin(r), config_path(r->server), ">; rel=\"mercure\"", NULL));
     }
     ap_remove_output_filter(f);
     return ap_pass_brigade(f->next, brigade);

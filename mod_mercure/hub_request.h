@@ -25,7 +25,8 @@ typedef struct {
 typedef struct {
     mercure_grants *grants; /* NULL: no token; lives as long as the request */
     bool by_cookie;
-    unsigned char digest[32]; /* of the token */
+    unsigned char digest[32];   /* of the token and what it was verified against */
+    unsigned char token_id[32]; /* of the token alone */
 } hub_credentials;
 
 /* --- answer.c: every function returns what a handler returns --- */

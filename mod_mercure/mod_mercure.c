@@ -129,6 +129,26 @@ static target target_of(const request_rec *r)
                : NOT_OURS;
 }
 
+/* Rules for a front controller put the path into its query. The hub's query is what the client has sent. */
+static void note_query(request_rec *r)
+{
+    request_state *state = request_state_of(r);
+
+    if (!state->query_noted) {
+        state->query_noted = true;
+        state->query = r->args;
+    }
+}
+
+static void put_query_back(request_rec *r)
+{
+    const request_state *state = ap_get_module_config(r->request_config, &mercure_module);
+
+    if (state != NULL && state->query_noted) {
+        r->args = state->query;
+    }
+}
+
 /* A rule of the server's configuration may redirect or forbid a hub's path, but one that passes it on under another
  * name (RewriteRule with PT) does not take the hub away: the name is noted before mod_rewrite, and put back after it. A
  * hub that only an .htaccess file switches on is not known here yet.
@@ -137,6 +157,7 @@ static int note_name(request_rec *r)
 {
     if (target_of(r) != NOT_OURS) {
         request_state_of(r)->name = r->uri;
+        note_query(r);
     }
     return DECLINED;
 }
@@ -162,7 +183,20 @@ static void set_cors_headers(request_rec *r)
 static int header_parser(request_rec *r)
 {
     set_cors_headers(r);
+    if (target_of(r) != NOT_OURS) {
+        note_query(r); /* of a hub that only an .htaccess file switches on */
+    }
     return DECLINED;
+}
+
+/* What is below a hub's path is the hub's, too: nobody else needs the query, and its token. */
+static bool is_below_hub(const request_rec *r)
+{
+    const dir_config *dir = ap_get_module_config(r->per_dir_config, &mercure_module);
+    size_t len = strlen(config_path(r->server));
+
+    return dir->enabled == 1 && r->uri != NULL && strncmp(r->uri, config_path(r->server), len) == 0 &&
+           r->uri[len] == '/';
 }
 
 /* Before mod_dir's FallbackResource, which leaves alone what has a handler. */
@@ -170,7 +204,7 @@ static int fixups(request_rec *r)
 {
     if (target_of(r) != NOT_OURS) {
         r->handler = "mercure-hub";
-    } else {
+    } else if (!is_below_hub(r)) {
         conceal_give_back(r);
     }
     return DECLINED;
@@ -184,6 +218,7 @@ static int handler(request_rec *r)
     if (wanted == NOT_OURS || r->proxyreq == PROXYREQ_PROXY) {
         return DECLINED;
     }
+    put_query_back(r);
     describe(&q, r, ap_get_module_config(r->per_dir_config, &mercure_module));
     if (!is_public(&q)) {
         return answer_refuse(&q, HTTP_MISDIRECTED_REQUEST,

@@ -22,8 +22,8 @@ static int check_grants(const hub_request *q, const hub_credentials *credentials
         topics[i] = mercure_topic_of(q->r->pool, update->topics[i]);
         topics[i].effort = effort;
     }
-    *answered = !mercure_grants_may_publish(credentials->grants, topics, update->topic_count, update->targets,
-                                            update->target_count);
+    *answered = !mercure_grants_may_publish(credentials->grants, update->is_private, topics, update->topic_count,
+                                            update->targets, update->target_count);
     if (!*answered) {
         return OK;
     }

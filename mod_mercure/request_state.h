@@ -10,6 +10,8 @@
 #define STATE_HIDDEN_HEADERS 2
 
 typedef struct {
+    bool query_noted; /* `query` is what the client has sent, without tokens */
+    char *query;
     char *name;                               /* r->uri as it was before mod_rewrite; NULL: not noted */
     const struct ap_logconf *held_log;        /* while the request is read; NULL: no need */
     bool conceals;                            /* see conceal.c, also for the rest */

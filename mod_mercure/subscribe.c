@@ -127,8 +127,8 @@ static int admit(subscription *sub, bool *answered)
         request.hub = request.max_subscribers > 0 ? counters_key(child_counters(), "hub", q->hub, "", 0) : 0;
         request.address = request.max_per_client > 0 ? address_key(q) : 0;
         request.token = request.max_per_client > 0 && sub->credentials.grants != NULL
-                            ? counters_key(child_counters(), "token", q->hub, sub->credentials.digest,
-                                           sizeof(sub->credentials.digest))
+                            ? counters_key(child_counters(), "token", q->hub, sub->credentials.token_id,
+                                           sizeof(sub->credentials.token_id))
                             : 0;
         switch (counters_admit(child_counters(), &request, &sub->ticket)) {
         case COUNTERS_ADMITTED:

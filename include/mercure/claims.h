@@ -50,8 +50,8 @@ void mercure_grants_release(mercure_grants *grants); /* NULL is allowed */
 /* When the token ends, in seconds since 1970; INT64_MAX: never. */
 int64_t mercure_grants_expires(const mercure_grants *grants);
 
-/* May an update be published on these topics, and to these targets (if any)? */
-bool mercure_grants_may_publish(const mercure_grants *grants, mercure_topic *topics, size_t count,
+/* May an update, private or not, be published on these topics, and to these targets (if any)? */
+bool mercure_grants_may_publish(const mercure_grants *grants, bool is_private, mercure_topic *topics, size_t count,
                                 const mercure_str *targets, size_t target_count);
 
 /* May a private update, whose topics these are, be read? `grants` may be NULL: no. */

@@ -297,6 +297,7 @@ PUBLISH = [
     (["https://site.example/{id}"], [], ["targets"]),
     (["t"], [], ["targets"]),
     (["t"], [("private", "on")], ["targets"]),
+    ([], [("private", "on")], []),  # an empty array is for public updates
     (["*"], [("private", "on")], OLDER),
     (None, [T], []),
     ([], [T], []),

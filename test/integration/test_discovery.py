@@ -501,3 +501,11 @@ def test_a_stream_and_its_publisher_agree_through_a_proxy(make_server):
     assert stream.take(1) == [{"id": sent, "data": "through"}]
     assert publish(proxy, "a", bearer=token(backend, ["*"])).status == 401, "that is for the back end's own name"
     stream.close()
+
+
+def test_the_link_names_a_public_url_whatever_the_client_calls_us(make_server):
+    """A cache that is not keyed by Host must not hand out a hub of somebody else's."""
+    server = make_server(config="MercureDiscovery On\nMercurePublicURLs https://www.example.com http://localhost\n")
+    for host, origin in (("evil.example", "https://www.example.com"), ("localhost", "http://localhost")):
+        answer = request(server, "GET", "/index.html", host=host)
+        assert answer.headers["Link"] == f'<{origin}{PATH}>; rel="mercure"'

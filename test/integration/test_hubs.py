@@ -267,6 +267,51 @@ def test_a_tenants_hub_name_reaches_no_hub_of_others(tenant, name):
     ours.close()
 
 
+IDENTITIES = [
+    "{}",
+    "<Files *>\n{}</Files>\n",
+    "<If \"true\">\n{}</If>\n",
+    "<FilesMatch .*>\n{}</FilesMatch>\n",
+]
+
+
+@pytest.mark.parametrize("way", IDENTITIES, ids=["plain", "files", "if", "files-match"])
+@pytest.mark.parametrize("admin", ["", "MercureHubName shared\n"], ids=["", "shared"])
+def test_tenants_of_one_virtual_host_are_kept_apart_in_whatever_section(make_server, way, admin):
+    """Directories for hosts: both tenants' hubs have the same host's name and path."""
+    server = make_server(hub="", start=False, modules=["vhost_alias"])
+    for name, hub in (("one.example", HUB), ("two.example", OTHER_HUB)):
+        os.makedirs(os.path.join(server.htdocs, name))
+        with open(os.path.join(server.htdocs, name, ".htaccess"), "w") as f:
+            f.write(way.format(hub))
+    append(server, f"<Directory {server.htdocs}>\nRequire all granted\nAllowOverride AuthConfig\n</Directory>\n"
+                   f"<VirtualHost 127.0.0.1:{server.port}>\nServerName hosting.example\nServerAlias *.example\n"
+                   f"UseCanonicalName Off\nVirtualDocumentRoot {server.htdocs}/%0\n{admin}</VirtualHost>\n")
+    server.start()
+    one, two = Site(server, "one.example"), Site(server, "two.example", OTHER_SECRET)
+    spy = one.stream("*", ["*"])
+    stream = two.stream("*", ["*"])
+    two.published("a", "the secret of two", fields=[("private", "on")])
+    one.published("a", "the end")
+    assert spy.data() == ["the end"]
+    assert stream.data() == ["the secret of two"]
+
+
+@pytest.mark.parametrize("line", ["MercureAnonymous On", "MercureCORSOrigins https://evil.example", "MercureCookieName x",
+                                  "MercurePublishOrigins https://evil.example", "MercureCompatibility 8"])
+def test_who_opens_a_hub_in_htaccess_opens_one_of_its_own(tenant, line):
+    """The administrator's hub may be shared with other hosts: a tenant of one does not decide who uses it."""
+    closed = f"MercureHub On\nMercureHubName shared\nMercureIssuer {ISSUER} both HS256 {SECRET}\n"
+    site = tenant(line + "\n", admin=closed, other=closed)
+    other = Site(site.server, "other.example")
+    stream, theirs = site.stream("*", ["*"]), other.stream("*", ["*"])
+    other.published("a", "of the shared hub")
+    site.published("a", "of the tenant's")
+    other.published("a", "end")
+    assert stream.data() == ["of the tenant's"]
+    assert theirs.data(2) == ["of the shared hub", "end"]
+
+
 def streams_let_in(site, most=6):
     """How many streams a hub takes, up to `most`."""
     streams = []
@@ -416,10 +461,18 @@ def test_a_front_controller_and_the_hub_in_the_same_htaccess(tenant):
     check_beside_the_site(tenant(WORDPRESS + HUB, allow="All"))
 
 
+@pytest.mark.parametrize("hub_in", ["admin", "htaccess"])
+def test_a_front_controller_that_replaces_the_query_leaves_the_hubs(tenant, hub_in):
+    rules = WORDPRESS.replace("RewriteRule . /index.html [L]", "RewriteRule ^(.*)$ /index.html?/$1 [L]")
+    assert rules != WORDPRESS
+    check_beside_the_site(tenant(rules + HUB, allow="All") if hub_in == "htaccess" else tenant(rules, admin=HUB, allow="All"))
+
+
 @pytest.mark.parametrize("rule", [
     "RewriteRule . /index.html [L]",
     "RewriteRule ^ /index.html [PT,L]",
     "RewriteRule ^/.*$ /index.html [QSA,END]",
+    "RewriteRule ^(.*)$ /index.html?path=$1 [PT,L]",
     "FallbackResource /index.html",
     "ErrorDocument 404 /index.html",
 ])

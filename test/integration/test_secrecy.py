@@ -337,3 +337,31 @@ ProxyPass http://127.0.0.1:{hub.port}{PATH}
     assert answer.headers["X-Query"] == f"a=b&authorization={token}" and answer.headers["X-Cookie"] == "c=d"
     assert request(server, "POST", f"{PATH}/proxied?authorization={token}", FORM, form([("topic", "a")])).status == 200
     check(server, secrets, 2)
+
+
+def test_a_query_below_the_hubs_path_stays_hidden(make_server):
+    """404, as long as nothing is there: what a client of protocol 0.x asks for its subscriptions."""
+    server = make_server(hub="MercureHub On\nMercureAnonymous On\nMercureCompatibility 8\n" +
+                         f"MercureIssuer * both HS256 {SECRET}\n", main='LogFormat "%r %U%q" short\n', start=False)
+    with open(server.config_file, "a") as f:
+        f.write(f"CustomLog {server.dir}/short.log short\n")
+    server.start()
+    for path in ("/subscriptions", "/subscriptions/a/b", "/x"):
+        assert request(server, "GET", f"{PATH}{path}?authorization=the.secret.token&a=b").status == 404
+    wait_for(lambda: open(f"{server.dir}/short.log").read().count("a=b") >= 6, "the requests are logged")
+    assert "the.secret.token" not in open(f"{server.dir}/short.log").read() + server.log()
+
+
+def test_an_unreadable_request_for_another_hosts_hub_stays_hidden(make_server):
+    """httpd refuses it before it knows the virtual host, whose hub has a path of its own."""
+    server = make_server(hub="", start=False)
+    with open(server.config_file, "a") as f:
+        f.write(f"<VirtualHost 127.0.0.1:{server.port}>\nServerName first.example\n</VirtualHost>\n"
+                f"<VirtualHost 127.0.0.1:{server.port}>\nServerName second.example\nMercurePath /live\nMercureHub On\n"
+                f"MercureIssuer * both HS256 {SECRET}\nMercureCompatibility 8\n</VirtualHost>\n")
+    server.start()
+    answer = request(server, "GET", "/live?authorization=the.secret.token&a=b", {"Cookie": "x=" + "y" * 9000},
+                     host="second.example")
+    assert answer.status == 400
+    wait_for(lambda: "/live?" in server.access(), "the request is logged")
+    assert "the.secret.token" not in server.access() + server.log()

@@ -82,6 +82,8 @@ static size_t split(const char *list, mercure_str *strings)
     return count;
 }
 
+static bool publishes_privately;
+
 static bool may_publish(const mercure_grants *grants, const char *topics, const char *targets)
 {
     mercure_str texts[8], to[8];
@@ -91,7 +93,7 @@ static bool may_publish(const mercure_grants *grants, const char *topics, const 
     for (size_t i = 0; i < count; i++) {
         asked[i] = mercure_topic_of(pool, texts[i]);
     }
-    return mercure_grants_may_publish(grants, asked, count, to, target_count);
+    return mercure_grants_may_publish(grants, publishes_privately, asked, count, to, target_count);
 }
 
 /* A private update; with targets it is one of PROTOCOL 11. */
@@ -511,9 +513,25 @@ static int teardown(void **state)
     return 0;
 }
 
+static void an_empty_array_with_targets_alone_is_for_public_updates(void **state)
+{
+    mercure_grants *empty = granted("{\"mercure\":{\"publish\":[]}}", TARGETS);
+    mercure_grants *some = granted("{\"mercure\":{\"publish\":[\"t\"]}}", TARGETS);
+
+    (void)state;
+    assert_true(may_publish(empty, "a", ""));
+    publishes_privately = true;
+    assert_false(may_publish(empty, "a", ""));
+    assert_true(may_publish(some, "a", ""));
+    publishes_privately = false;
+    mercure_grants_release(empty);
+    mercure_grants_release(some);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_empty_array_with_targets_alone_is_for_public_updates),
         cmocka_unit_test(an_older_token_needs_an_older_dialect),
         cmocka_unit_test(an_access_token_keeps_all_its_demands_and_its_own_claims),
         cmocka_unit_test(an_access_token_holds_no_targets),

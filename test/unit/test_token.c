@@ -1062,7 +1062,7 @@ static bool may_publish(const mercure_grants *grants, mercure_str text)
 {
     mercure_topic topic = mercure_topic_of(pool, text);
 
-    return mercure_grants_may_publish(grants, &topic, 1, NULL, 0);
+    return mercure_grants_may_publish(grants, false, &topic, 1, NULL, 0);
 }
 
 static void no_details_grant_nothing(void **state)

@@ -107,8 +107,8 @@ static mercure_status verify(const char *token, const mercure_key *key, size_t a
         mercure_token_verify(mercure_str_of(token), &trust, MERCURE_ROLE_PUBLISHER, NOW, &grants, &err);
 
     if (status == MERCURE_OK) {
-        assert_true(mercure_grants_may_publish(grants, &topic, 1, NULL, 0));
-        assert_false(mercure_grants_may_publish(grants, &other, 1, NULL, 0));
+        assert_true(mercure_grants_may_publish(grants, false, &topic, 1, NULL, 0));
+        assert_false(mercure_grants_may_publish(grants, false, &other, 1, NULL, 0));
         assert_int_equal(mercure_grants_expires(grants), NOW + 60);
     }
     mercure_grants_release(grants);
