@@ -149,6 +149,11 @@ void *config_merge_dir(apr_pool_t *pool, void *base_data, void *add_data)
     config->retention_is_tenants = base->retention_is_tenants || add->retention_is_tenants;
     return config;
 }
+server_config *config_of_server(const server_rec *s)
+{
+    return ap_get_module_config(s->module_config, &mercure_module);
+}
+
 /* --- the configuration as a whole --- */
 
 static bool trusts_anybody(const dir_config *dir)

@@ -320,11 +320,6 @@ static const char *set_history(cmd_parms *cmd, void *data, const char *text)
 
 /* --- setters: servers --- */
 
-server_config *config_of_server(const server_rec *s)
-{
-    return ap_get_module_config(s->module_config, &mercure_module);
-}
-
 static const char *set_path(cmd_parms *cmd, void *data, const char *path)
 {
     size_t len = strlen(path);
