@@ -255,7 +255,6 @@ int auth_check_origin(const hub_request *q, bool *answered)
     const char *referer = apr_table_get(q->r->headers_in, "Referer");
     const apr_array_header_t *allowed = q->dir->publish_origins;
     const char *origin = NULL;
-    int i;
 
     *answered = false;
     if (header != NULL) {
@@ -263,13 +262,9 @@ int auth_check_origin(const hub_request *q, bool *answered)
     } else if (referer != NULL) {
         origin = origin_of_referer(q->r->pool, referer);
     }
-    if (origin != NULL && strcmp(origin, q->origin) == 0) {
+    if (origin != NULL &&
+        (strcmp(origin, q->origin) == 0 || (allowed != NULL && ap_array_str_contains(allowed, origin)))) {
         return OK;
-    }
-    for (i = 0; origin != NULL && allowed != NULL && i < allowed->nelts; i++) {
-        if (strcmp(origin, APR_ARRAY_IDX(allowed, i, const char *)) == 0) {
-            return OK;
-        }
     }
     *answered = true;
     return answer_challenge(

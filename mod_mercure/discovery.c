@@ -117,14 +117,8 @@ static const char *public_origin(request_rec *r)
 {
     const apr_array_header_t *listed = config_of_server(r->server)->public_urls;
     const char *origin = discovery_origin(r);
-    int i;
 
-    for (i = 0; listed != NULL && i < listed->nelts; i++) {
-        if (strcmp(APR_ARRAY_IDX(listed, i, const char *), origin) == 0) {
-            return origin;
-        }
-    }
-    return listed != NULL && listed->nelts > 0 ? APR_ARRAY_IDX(listed, 0, const char *) : origin;
+    return listed == NULL || ap_array_str_contains(listed, origin) ? origin : APR_ARRAY_IDX(listed, 0, const char *);
 }
 
 static apr_status_t add_link(ap_filter_t *f, apr_bucket_brigade *brigade)

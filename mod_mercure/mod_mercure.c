@@ -62,14 +62,8 @@ static int parse_url(hub_request *q, bool *answered)
 static bool is_public(const hub_request *q)
 {
     const apr_array_header_t *urls = config_of_server(q->r->server)->public_urls;
-    int i;
 
-    for (i = 0; urls != NULL && i < urls->nelts; i++) {
-        if (strcmp(APR_ARRAY_IDX(urls, i, const char *), q->origin) == 0) {
-            return true;
-        }
-    }
-    return urls == NULL;
+    return urls == NULL || ap_array_str_contains(urls, q->origin);
 }
 
 #define HUB_METHODS      "GET, HEAD, POST, QUERY"
