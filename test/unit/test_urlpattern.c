@@ -470,12 +470,6 @@ int main(void)
         cmocka_unit_test(groups_refer_to_each_other),
         cmocka_unit_test(names_are_identifiers),
     };
-    int failed;
 
-    apr_initialize();
-    apr_pool_create(&pool, NULL);
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    apr_pool_destroy(pool);
-    apr_terminate();
-    return failed;
+    return cmocka_run_group_tests_name("urlpattern", tests, unit_setup, unit_teardown);
 }

@@ -477,12 +477,6 @@ int main(void)
         cmocka_unit_test(parts_are_made_once_and_asked_often),
         cmocka_unit_test(wrong_prefixes_cost_nothing),
     };
-    int failed;
 
-    apr_initialize();
-    apr_pool_create(&pool, NULL);
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    apr_pool_destroy(pool);
-    apr_terminate();
-    return failed;
+    return cmocka_run_group_tests_name("urlpattern matching", tests, unit_setup, unit_teardown);
 }

@@ -3,12 +3,9 @@
 #ifndef MERCURE_URLPATTERN_UNIT_H
 #define MERCURE_URLPATTERN_UNIT_H
 
-#include "unit.h"
+#include "unit_pool.h"
 
 #include "../../lib/urlpattern_internal.h"
-
-/* Of the whole run: main() makes it. */
-static apr_pool_t *pool;
 
 /* A pattern that has nothing but one component. */
 static inline mercure_urlpattern *compile_one(apr_pool_t *temporary, mercure_url_component which,
