@@ -13,6 +13,9 @@
 
 #define UNSET (-1)
 
+/* Where the metadata of a hub are: this, and then the hub's path (RFC 9728, 3). */
+#define METADATA_PATH "/.well-known/oauth-protected-resource"
+
 /* A virtual host's budget of log lines: see answer.c. */
 typedef struct {
     _Atomic uint64_t second;

@@ -23,7 +23,6 @@
 #include "mercure/version.h"
 
 #define COUNTERS_RETAINED "mod_mercure_counters"
-#define METADATA_PATH     "/.well-known/oauth-protected-resource"
 
 /* --- requests --- */
 
