@@ -222,6 +222,7 @@ static apr_status_t replace_head(h2_run *run, request_rec *r, apr_bucket_brigade
     r->clength = 0;
     if (!run->head_was_bad) {
         run->head_was_bad = true;
+        r->status = r->status < HTTP_OK ? HTTP_OK : r->status; /* no error that led here */
         ap_die(HTTP_INTERNAL_SERVER_ERROR, r);
         return AP_FILTER_ERROR;
     }

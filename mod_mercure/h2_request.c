@@ -65,7 +65,7 @@ static apr_pool_t *create_pool(void)
     return pool;
 }
 
-/* False: a module does not want the connection, or it cannot be shown to mod_ssl. */
+/* False: a module does not want the connection, or mod_ssl cannot be shown it. */
 static bool make_connections(h2_run *run, apr_pool_t *pool, unsigned long id, int stream_id)
 {
     apr_bucket_alloc_t *alloc = apr_bucket_alloc_create(pool);
@@ -127,10 +127,10 @@ static bool has_long_header(const request_rec *r)
 }
 
 /* Returns OK, or the status with which the request is refused. */
-static int read_headers(const h2_run *run, request_rec *r)
+static int read_headers(h2_run *run, request_rec *r)
 {
     const h2_head *head = h2_exchange_head(run->x);
-    size_t i, count = h2_head_count(head);
+    size_t i, count = h2_head_count(head), size = strlen(r->the_request) + strlen(h2_head_authority(head));
     const char *length;
     apr_off_t bytes;
 
@@ -138,7 +138,9 @@ static int read_headers(const h2_run *run, request_rec *r)
     for (i = 0; i < count; i++) {
         h2_field field = h2_head_field(head, i);
         apr_table_add(r->headers_in, field.name, field.value);
+        size += strlen(field.name) + strlen(field.value) + 4;
     }
+    h2_filters_count_in(run, size);
     apr_table_compress(r->headers_in, APR_OVERLAP_TABLES_MERGE);
     if (has_long_header(r)) {
         apr_table_setn(r->notes, "error-notes", "Size of a request header field exceeds server limit.");
@@ -171,7 +173,7 @@ static int choose_server(const h2_run *run, request_rec *r)
     return r->server == h2_client_server(run->client) ? OK : HTTP_MISDIRECTED_REQUEST;
 }
 
-static int read_request(const h2_run *run, request_rec *r)
+static int read_request(h2_run *run, request_rec *r)
 {
     const h2_head *head = h2_exchange_head(run->x);
     int refused = h2_head_refused(head), status;
@@ -212,7 +214,6 @@ static void run_request(h2_run *run)
     apr_pool_cleanup_register(r->pool, run, forget_request, apr_pool_cleanup_null);
     h2_filters_add_answer(run, r);
     ap_run_pre_read_request(r, run->c);
-    h2_filters_count_in(run, h2_head_size(h2_exchange_head(run->x)));
     status = read_request(run, r);
     if (status != OK) {
         r->status = HTTP_OK; /* else ap_die() would take this for an error within an error */
@@ -252,6 +253,8 @@ void h2_request_run(h2_client *client, h2_exchange *x, unsigned long id, int str
         run_request(run);
         h2_filters_fail(run, H2_INTERNAL_ERROR); /* if there was no response, or no end of it */
     } else {
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, h2_client_server(client),
+                     "mercure: a module does not want a connection for a request of HTTP/2");
         h2_filters_fail(run, H2_REFUSED_STREAM);
     }
     h2_client_take_tls_back(run->master);
