@@ -262,15 +262,16 @@ void h2_request_run(h2_client *client, h2_exchange *x, unsigned long id, int str
     h2_exchange_finish(x);
 }
 
+h2_exchange *h2_request_exchange_of(const conn_rec *c)
+{
+    const h2_run *run = c->master != NULL ? ap_get_module_config(c->conn_config, &mercure_module) : NULL;
+
+    return run != NULL ? run->x : NULL;
+}
+
 h2_exchange *h2_request_exchange(const request_rec *r)
 {
-    const h2_run *run;
-
-    if (r->connection->master == NULL) {
-        return NULL;
-    }
-    run = ap_get_module_config(r->connection->conn_config, &mercure_module);
-    return run != NULL ? run->x : NULL;
+    return h2_request_exchange_of(r->connection);
 }
 
 /* --- prefork, where other modules need not be safe in threads --- */

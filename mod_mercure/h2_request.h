@@ -47,6 +47,9 @@ void h2_request_run(h2_client *client, h2_exchange *x, unsigned long id, int str
 /* Is this request run by h2_request_run()? Then its exchange, else NULL. */
 h2_exchange *h2_request_exchange(const request_rec *r);
 
+/* The same of a connection. */
+h2_exchange *h2_request_exchange_of(const conn_rec *c);
+
 /* Register filters and hooks; and, once per child, what all requests share. */
 void h2_request_register_hooks(void);
 void h2_request_child_init(apr_pool_t *pool);
