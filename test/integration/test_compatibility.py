@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from client import DETAIL, PATH, Refused, Stream, claims, connect, form, published, request, sign
+from client import DETAIL, PATH, Refused, Stream, claims, form, published, request, sign
 from server import ISSUER, SECRET, Server, wait_for
 from test_tokens import check_refused
 
@@ -205,12 +205,7 @@ def test_query_takes_selectors_and_cursor_in_its_body(hub, topic):
     if hub.column == "off":
         assert request(hub.server, "QUERY", PATH, FORM, body, hub.host).status == 400
         return
-    sock = connect(hub.server)
-    sock.sendall((f"QUERY {PATH}?lastEventID={first} HTTP/1.1\r\nHost: {hub.host}\r\nContent-Type: {FORM['Content-Type']}\r\n"
-                  f"Content-Length: {len(body)}\r\n\r\n").encode() + body)
-    stream = Stream.__new__(Stream)
-    stream.sock, stream.raw, stream.events, stream.comments, stream.ended = sock, b"", [], 0, False
-    stream.begin()
+    stream = hub.stream(f"lastEventID={first}", method="QUERY", body=body)
     assert stream.headers["last-event-id"] == first
     gets_only(stream, [], hub, topic)
 
