@@ -80,16 +80,20 @@ class Answer:
         self.status, self.headers, self.body = status, headers, body
 
 
-def request(server, method="GET", path="/", headers=None, body=None, host=None, source=""):
-    """One request over a connection of its own."""
-    if server.http2:
-        return request_h2(server, method, path, headers or {}, body, host, source)
+def pairs(headers):
+    return headers.items() if isinstance(headers, dict) else headers or ()
+
+
+def request(server, method="GET", path="/", headers=None, body=None, host=None, source="", http1=False):
+    """One request over a connection of its own; over HTTP/1.1 in any case with `http1`. Headers are a dictionary or pairs."""
+    if server.http2 and not http1:
+        return request_h2(server, method, path, headers, body, host, source)
     conn = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
     conn.sock = connect(server, source=source, host=host)
     try:
         conn.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         conn.putheader("Host", host or f"localhost:{server.port}")
-        for name, value in (headers or {}).items():
+        for name, value in pairs(headers):
             conn.putheader(name, value)
         if body is not None:
             conn.putheader("Content-Length", str(len(body)))
@@ -103,7 +107,7 @@ def request(server, method="GET", path="/", headers=None, body=None, host=None, 
 def request_h2(server, method, path, headers, body, host, source):
     conn = connect_h2(server, source, host)
     try:
-        fields = [(name, value.encode("latin-1") if isinstance(value, str) else value) for name, value in headers.items()]
+        fields = [(name, value.encode("latin-1") if isinstance(value, str) else value) for name, value in pairs(headers)]
         if body is not None:
             fields.append(("content-length", str(len(body))))
         exchange = conn.open(method, path, fields, body)
@@ -287,9 +291,9 @@ class Stream:
             return b""
 
     @property
-    def reset_code(self):
-        """The code of the RST_STREAM that ended it, or None. HTTP/2 only."""
-        return self.exchange.reset_code
+    def cut(self):
+        """Has it ended otherwise than a response should? Over HTTP/1.1 nobody can tell."""
+        return self.exchange is not None and self.exchange.end not in (None, "end")
 
     def _until(self, condition, what, seconds):
         deadline = time.monotonic() + seconds

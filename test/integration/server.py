@@ -1,5 +1,6 @@
 """A private httpd with its own brokerd, in a temporary directory and on free ports, for one test."""
 
+import functools
 import glob
 import os
 import pwd
@@ -17,7 +18,6 @@ SECRET = "an-hmac-secret-of-the-tests-that-is-long-enough-for-hs512-too!!!"
 ISSUER = "https://issuer.example"
 PATH = "/.well-known/mercure"
 STAND_IN = os.environ.get("MERCURE_TEST_H2") == "mod_http2"  # another HTTP/2, to try the clients against
-PROTOCOLS = {"plain": {}, "tls": {"tls": True}, "h2": {"http2": True}}  # a test's column: Server(**PROTOCOLS[name])
 
 MPM = {
     "event": "StartServers 1\nServerLimit 4\nThreadsPerChild 25\nThreadLimit 64\nMinSpareThreads 25\n"
@@ -56,13 +56,20 @@ def free_port():
     raise AssertionError("no free port")
 
 
+@functools.cache
+def make_certificate():
+    """A key and a self-signed certificate for localhost."""
+    return subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                           "-keyout", "-", "-days", "2", "-subj", "/CN=localhost",
+                           "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True).stdout
+
+
 def certificate(directory):
-    """A self-signed certificate for localhost, made once and kept beside the tests' temporary files."""
-    cert, key = os.path.join(directory, "cert.pem"), os.path.join(directory, "key.pem")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
-                    "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True)
-    return cert, key
+    """The certificate and its key, in a file: named twice, as SSLCertificateFile and SSLCertificateKeyFile."""
+    path = os.path.join(directory, "cert.pem")
+    with open(path, "wb") as f:
+        f.write(make_certificate())
+    return path, path
 
 
 class Server:
@@ -97,6 +104,8 @@ class Server:
     def write_config(self, mpm_config, modules, config, hub, vhosts, main, broker):
         if STAND_IN and self.http2:
             modules = [*modules, "http2"]
+            main += "\nMercureMaxBlocking 1000\nH2MaxWorkers 200\n"
+            mpm_config = mpm_config.replace("ThreadsPerChild 25", "ThreadsPerChild 64").replace("MaxRequestWorkers 25", "MaxRequestWorkers 256")
         wanted = [f"mpm_{self.mpm}"] + BASE_MODULES + [m for m in modules if m not in BASE_MODULES]
         if self.tls and "ssl" not in wanted:
             wanted += ["socache_shmcb", "ssl"]
