@@ -3,7 +3,8 @@
 #
 #   deps     install the Debian packages that building and running need (with "deps test": those of the tests too)
 #   build    build/mod_mercure.so, build/brokerd and build/mercurectl (the default)
-#   run      a private httpd with its own brokerd and a page to look at, on http://localhost:8080, until Ctrl-C
+#   run      a private httpd with its own brokerd and a page to look at, on http://localhost:8080 and, with HTTP/2,
+#            https://localhost:8443, until Ctrl-C
 #   test     everything: the library alone, the real servers, PHP and a browser; ends with one line of counts
 #            (further words go to pytest: ./build.sh test test/integration/test_holding.py -k tls)
 #   fuzz     every target of test/fuzz/ for a minute each, or --minutes N; what it finds is left in build/fuzz/
