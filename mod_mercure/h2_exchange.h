@@ -18,21 +18,24 @@
 
 #define H2_RESPONSE_PENDING (64u << 10) /* bytes of a response that may wait for the client */
 
-/* What is said of an exchange to the streamer's thread: it has news. Called without a lock, from any thread. */
+typedef struct h2_exchange h2_exchange;
+
+/* Tells the streamer's thread that an exchange has news. Called without a lock, from any thread. */
 typedef struct {
-    void (*news)(void *context, struct h2_exchange *x);
+    void (*news)(void *context, h2_exchange *x);
     void *context;
 } h2_exchange_listener;
-
-typedef struct h2_exchange h2_exchange;
 
 /* Takes over the head when it succeeds. `has_body` false: the request ended with its head. NULL without memory. */
 h2_exchange *h2_exchange_create(h2_head *head, bool has_body);
 h2_exchange *h2_exchange_hold(h2_exchange *x);
 void h2_exchange_release(h2_exchange *x); /* NULL is allowed */
 
-/* From now on news are told. Before the runner has it. */
+/* Who is told of news. Set before the runner has the exchange. */
 void h2_exchange_listen(h2_exchange *x, h2_exchange_listener listener);
+
+/* A place for the streamer's thread to note what this is for; NULL at first. */
+void **h2_exchange_tag(h2_exchange *x);
 
 const h2_head *h2_exchange_head(const h2_exchange *x);
 
@@ -47,34 +50,46 @@ bool h2_exchange_add_body(h2_exchange *x, const char *bytes, size_t len);
 /* The request's body is complete. */
 void h2_exchange_end_body(h2_exchange *x);
 
-/* The client has gone, or the stream was reset, or took too long: both directions end, and a runner that waits wakes. */
+/* The client has gone, or the stream was reset, or took too long: both directions end, and a runner that waits wakes.
+ */
 void h2_exchange_abort(h2_exchange *x);
 
-/* Bytes of the body that the runner has read since the last call: so much more may come. */
-size_t h2_exchange_body_read(h2_exchange *x);
+/* Bytes of the request's body that the runner has not read yet. */
+size_t h2_exchange_body_waiting(h2_exchange *x);
 
-/* What the runner has said. */
+/* A response's head. */
+typedef struct h2_response {
+    struct h2_response *next;
+    int status; /* 1xx: another one follows */
+    size_t count;
+    h2_field fields[]; /* names in lower case */
+} h2_response;
+
+/* What the runner has said or done since the last time. */
 typedef struct {
-    int status;                                         /* of a head; 0: none is new */
-    bool is_interim;                                    /* 100 Continue, and the like */
-    const h2_field *fields;                             /* of the head, names in lower case; live as long as the exchange */
-    size_t field_count;
-    outbox body;                                        /* moved to the caller, to be written in this order */
-    bool ended;                                         /* nothing comes behind it */
-    bool failed;                                        /* nothing comes any more, and what came is not whole */
-    bool finished;                                      /* the runner has left for good */
-    unsigned reset_code;                                /* with `failed`: RFC 9113's error code, 0: none in particular */
-} h2_exchange_said;
+    h2_response *responses; /* the caller's, to be freed by h2_response_free(): interim ones and the final one */
+    outbox body;            /* moved to the caller, to be written in this order */
+    size_t body_read;       /* bytes of the request's body that it has read: so much more may come */
+    /* from the beginning: */
+    bool ended;          /* nothing comes behind it */
+    bool failed;         /* nothing comes any more, and what came is not whole */
+    bool finished;       /* the runner has left for good */
+    unsigned reset_code; /* with `failed`: RFC 9113's error code */
+} h2_exchange_news;
 
-h2_exchange_said h2_exchange_listen_to(h2_exchange *x);
+h2_exchange_news h2_exchange_take_news(h2_exchange *x);
+void h2_response_free(h2_response *response); /* one */
+
+/* The stream has closed, and nobody wants the news: drop them. Has the runner finished? */
+bool h2_exchange_take_end(h2_exchange *x);
 
 /* So many bytes of the response's body were written to the connection. */
 void h2_exchange_written(h2_exchange *x, size_t len);
 
 /* --- the runner's side --- */
 
-/* Read up to `room` bytes of the request's body, waiting up to `wait_ms` for the first. Returns the number of bytes, 0 at
- * the end, -1 when the exchange was aborted, -2 when nothing came in time.
+/* Read up to `room` bytes of the request's body, waiting up to `wait_ms` for the first. Returns the number of bytes, 0
+ * at the end, -1 when the exchange was aborted, -2 when nothing came in time.
  */
 ssize_t h2_exchange_read(h2_exchange *x, char *into, size_t room, unsigned wait_ms);
 
@@ -97,8 +112,8 @@ void h2_exchange_fail(h2_exchange *x, unsigned reset_code);
 /* Was it aborted? */
 bool h2_exchange_aborted(h2_exchange *x);
 
-/* The response goes on as a stream of events, and needs no runner any more: a word for the streamer, freed by it. Instead
- * of h2_exchange_end(), which then does nothing.
+/* The response goes on as a stream of events, and needs no runner any more: a word for the streamer, freed by it.
+ * Instead of h2_exchange_end(), which then does nothing.
  */
 struct hold_arrival;
 void h2_exchange_become_stream(h2_exchange *x, struct hold_arrival *arrival);

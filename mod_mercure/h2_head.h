@@ -25,18 +25,20 @@ typedef struct h2_head h2_head;
 h2_head *h2_head_create(const h2_head_limits *limits);
 void h2_head_free(h2_head *head); /* NULL is allowed */
 
-/* Add a field, or a pseudo field (":path"), as it arrives. What does not belong in a request makes the head refused, and
- * from then on nothing is kept: see h2_head_refused(). False without memory.
+/* Add a field, or a pseudo field (":path"), as it arrives. What does not belong in a request makes the head refused,
+ * and from then on nothing is kept: see h2_head_refused(). False without memory.
  */
 bool h2_head_add(h2_head *head, const char *name, size_t name_len, const char *value, size_t value_len);
 
 /* The head is complete: cookies that were split are joined (RFC 9113 8.2.3), `:authority` and Host are compared. */
 void h2_head_finish(h2_head *head);
 
-/* The HTTP status with which this request is to be refused, 0: none. 400 malformed, 431 too large, 405 CONNECT. */
+/* The HTTP status with which this request is to be refused, 0: none. 400 malformed, 414 and 431 too large, 405 CONNECT,
+ * 503 no memory. Of a refused head the functions below tell what had come by then, or "".
+ */
 int h2_head_refused(const h2_head *head);
 
-/* Of a finished head that is not refused. Never NULL, but `authority` may be empty. */
+/* Of a finished head. Never NULL. */
 const char *h2_head_method(const h2_head *head);
 const char *h2_head_scheme(const h2_head *head);
 const char *h2_head_authority(const h2_head *head); /* `:authority`, else Host */
