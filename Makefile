@@ -23,6 +23,7 @@ ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -fvisibility=hidden -fstack-protector-str
 	-Iinclude $(WARN) $(CFLAGS) $(APR_CFLAGS) $(shell $(PKG) --cflags $(DEPS) libzmq)
 LIBS := $(APR_LIBS) $(shell $(PKG) --libs $(DEPS)) -pthread
 ZMQ_LIBS := $(shell $(PKG) --libs libzmq)
+NGHTTP2_LIBS := $(shell $(PKG) --libs libnghttp2)
 CURL_LIBS := $(shell $(PKG) --libs libcurl)
 
 ifdef SANITIZE
@@ -71,7 +72,7 @@ $(B)/mercurectl: $(CTL_OBJS) $(LIB_OBJS)
 $(B)/mod_mercure.so: $(MODULE_OBJS) $(LIB_OBJS)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
-	@$(CC) $(LDFLAGS) -shared -o $@.new $^  $(LIBS) $(ZMQ_LIBS) -lssl && mv $@.new $@
+	@$(CC) $(LDFLAGS) -shared -o $@.new $^  $(LIBS) $(ZMQ_LIBS) $(NGHTTP2_LIBS) -lssl && mv $@.new $@
 
 $(B)/test/unit/%: $(B)/obj/test/unit/%.o $(LIB_OBJS)
 	@mkdir -p $(@D)

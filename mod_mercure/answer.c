@@ -81,7 +81,7 @@ void answer_hint(const hub_request *q, const char *what)
 
 int answer_challenge(const hub_request *q, int status, const char *error, const char *reason)
 {
-    const char *metadata = apr_pstrcat(q->r->pool, q->origin, "/.well-known/oauth-protected-resource", q->path, NULL);
+    const char *metadata = apr_pstrcat(q->r->pool, q->origin, METADATA_PATH, q->path, NULL);
     const char *challenge =
         error != NULL ? apr_psprintf(q->r->pool, "Bearer error=\"%s\", resource_metadata=\"%s\"", error, metadata)
                       : apr_psprintf(q->r->pool, "Bearer resource_metadata=\"%s\"", metadata);

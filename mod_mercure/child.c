@@ -8,15 +8,19 @@
 #include <ap_mpm.h>
 #include <dirent.h>
 #include <http_log.h>
+#include <http_main.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "config.h"
+#include "h2_request.h"
 
 APLOG_USE_MODULE(mercure);
 
-#define TOKENS_CACHED 4096
+#define TOKENS_CACHED           4096
+#define REQUESTS_WAIT_MS        30000 /* for requests over HTTP/2 that run when the child is to end */
+#define REQUESTS_WAIT_LITTLE_MS 1000
 
 static struct {
     counters *counters;
@@ -24,8 +28,9 @@ static struct {
     key_sets *key_sets;
     pthread_mutex_t lock; /* guards the start of the streamer */
     streamer *streamer;
-    unsigned streams_most;
+    unsigned connections_most;
     unsigned workers_here, workers;
+    bool is_graceful; /* the end of this child */
 } child = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 void child_prepare(counters *c)
@@ -36,13 +41,17 @@ void child_prepare(counters *c)
 static apr_status_t end(void *data)
 {
     int threaded = 0;
+    bool at_rest = true;
 
     (void)data;
     ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
-    if (child.streamer != NULL) {
-        streamer_stop(child.streamer, threaded != 0);
+    if (child.streamer != NULL && threaded != 0) {
+        at_rest = streamer_leave(child.streamer, child.is_graceful ? REQUESTS_WAIT_MS : REQUESTS_WAIT_LITTLE_MS);
     }
-    if (threaded != 0) {
+    if (child.streamer != NULL) {
+        streamer_stop(child.streamer, threaded != 0 && at_rest);
+    }
+    if (threaded != 0 && at_rest) {
         child.streamer = NULL;
         token_cache_free(child.tokens);
         child.tokens = NULL;
@@ -84,9 +93,10 @@ static void set_budget(server_rec *s)
     limit = files.rlim_cur == RLIM_INFINITY || files.rlim_cur > 10000000 ? 10000000 : files.rlim_cur;
     limit = limit > used ? limit - used : 0;
     reserve = reserve > limit / 2 ? limit / 2 : reserve;
-    child.streams_most = (unsigned)(limit - reserve);
-    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, s, "mercure: this child may hold %u streams (%lu descriptors are free)",
-                 child.streams_most, limit);
+    child.connections_most = (unsigned)(limit - reserve);
+    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, s,
+                 "mercure: this child may hold %u connections (%lu descriptors are free)", child.connections_most,
+                 limit);
 }
 
 /* Few, so that tokens with made-up keys cannot hold the workers. */
@@ -106,6 +116,7 @@ void child_init(apr_pool_t *pool, server_rec *s)
     child.workers_here = threads > 0 ? (unsigned)threads : 1;
     child.workers = child.workers_here * (children > 0 ? (unsigned)children : 1);
     set_budget(s);
+    h2_request_child_init(pool);
     child.tokens = token_cache_create(TOKENS_CACHED);
     child.key_sets = key_sets_create(config_key_set_dir(pool, s), key_set_waiters());
     if (child.key_sets == NULL) {
@@ -116,7 +127,13 @@ void child_init(apr_pool_t *pool, server_rec *s)
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
                      "mercure: more children than expected: this one counts no subscribers, limits do not apply to it");
     }
-    apr_pool_cleanup_register(pool, NULL, end, apr_pool_cleanup_null);
+    /* Before any other module's, whose requests may be running in our threads. */
+    apr_pool_pre_cleanup_register(pool, NULL, end);
+}
+
+void child_stopping(int graceful)
+{
+    child.is_graceful = graceful != 0;
 }
 
 streamer *child_streamer(server_rec *s, mercure_error *err)
@@ -127,8 +144,8 @@ streamer *child_streamer(server_rec *s, mercure_error *err)
     if (child.streamer == NULL) {
         apr_pool_t *pool;
         if (apr_pool_create(&pool, NULL) == APR_SUCCESS) {
-            child.streamer = streamer_start(config_socket_dir(pool, s), config_history_dir(pool, s), child.counters,
-                                            child.key_sets, err);
+            child.streamer = streamer_start(config_socket_dir(pool, s), config_history_dir(pool, s),
+                                            config_http2_threads(ap_server_conf), child.counters, child.key_sets, err);
             apr_pool_destroy(pool);
         } else {
             mercure_fail(err, MERCURE_SYSTEM, "no memory");
@@ -154,10 +171,10 @@ counters *child_counters(void)
     return child.counters;
 }
 
-bool child_admit_stream(streamer *st)
+bool child_admit_connection(streamer *st)
 {
-    if (atomic_fetch_add(&st->streams, 1) >= child.streams_most) {
-        atomic_fetch_sub(&st->streams, 1);
+    if (atomic_fetch_add(&st->connections, 1) >= child.connections_most) {
+        atomic_fetch_sub(&st->connections, 1);
         return false;
     }
     return true;

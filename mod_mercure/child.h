@@ -16,6 +16,9 @@ void child_prepare(counters *c);
 /* The child_init hook: raises the descriptor limit, and registers the end with the child's pool. */
 void child_init(apr_pool_t *pool, server_rec *s);
 
+/* The child_stopping hook. */
+void child_stopping(int graceful);
+
 /* The streamer, started when the first request for a hub comes: a child that serves none has no thread of ours. NULL
  * with the reason in `err` when the system refuses.
  */
@@ -25,8 +28,8 @@ token_cache *child_tokens(void);
 key_sets *child_key_sets(void);
 counters *child_counters(void);
 
-/* May this child hold one more stream, by its descriptors? Counts it if so; the stream's end counts it out. */
-bool child_admit_stream(streamer *st);
+/* May this child hold one more connection, by its descriptors? Counts it if so, in st->connections. */
+bool child_admit_connection(streamer *st);
 
 /* At most so many streams of this child, and of all children, may block a worker each, unless the admin says otherwise.
  */

@@ -3,6 +3,8 @@
  */
 #include "config.h"
 
+#include "h2_negotiation.h"
+
 #include <apr_lib.h>
 #include <apr_strings.h>
 #include <apr_uri.h>
@@ -37,6 +39,8 @@ void *config_create_server(apr_pool_t *pool, server_rec *s)
     config->dispatch_timeout = UNSET;
     config->max_pending = UNSET;
     config->durable = UNSET;
+    config->http2 = UNSET;
+    config->http2_threads = UNSET;
     config->key_sets_private = UNSET;
     return config;
 }
@@ -56,6 +60,8 @@ void *config_merge_server(apr_pool_t *pool, void *base_data, void *add_data)
     config->max_lifetime = SET_OR(add->max_lifetime, base->max_lifetime);
     config->dispatch_timeout = SET_OR(add->dispatch_timeout, base->dispatch_timeout);
     config->max_pending = SET_OR(add->max_pending, base->max_pending);
+    config->http2 = SET_OR(add->http2, base->http2);
+    config->http2_is_here = add->http2 == 1;
     return config; /* the rest is the whole server's and stays as it is in `base` */
 }
 
@@ -168,12 +174,13 @@ static bool trusts_anybody(const dir_config *dir)
     return false;
 }
 
-int config_check(apr_pool_t *pool, apr_pool_t *log, apr_pool_t *temp, server_rec *s)
+int config_check(apr_pool_t *pool, apr_pool_t *log, apr_pool_t *temp, server_rec *all)
 {
+    server_rec *s;
+
     (void)pool;
     (void)log;
-    (void)temp;
-    for (; s != NULL; s = s->next) {
+    for (s = all; s != NULL; s = s->next) {
         const dir_config *dir = ap_get_module_config(s->lookup_defaults, &mercure_module);
         if (trusts_anybody(dir) && config_dialects(dir) == 0) {
             ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_CRIT, 0, s,
@@ -182,7 +189,7 @@ int config_check(apr_pool_t *pool, apr_pool_t *log, apr_pool_t *temp, server_rec
             return HTTP_INTERNAL_SERVER_ERROR;
         }
     }
-    return OK;
+    return h2_negotiation_check(temp, all);
 }
 
 /* --- origins --- */
@@ -254,6 +261,18 @@ const char *config_path(const server_rec *s)
 int config_heartbeat(const server_rec *s)
 {
     return SET_OR(config_of_server(s)->heartbeat, 40);
+}
+
+unsigned config_http2_threads(const server_rec *all)
+{
+    const server_rec *s;
+
+    for (s = all; s != NULL; s = s->next) {
+        if (config_of_server(s)->http2 == 1) {
+            return (unsigned)SET_OR(config_of_server(all)->http2_threads, 4);
+        }
+    }
+    return 0;
 }
 
 int config_max_lifetime(const server_rec *s)

@@ -13,6 +13,9 @@
 
 #define UNSET (-1)
 
+/* Where the metadata of a hub are: this, and then the hub's path (RFC 9728, 3). */
+#define METADATA_PATH "/.well-known/oauth-protected-resource"
+
 /* A virtual host's budget of log lines: see answer.c. */
 typedef struct {
     _Atomic uint64_t second;
@@ -35,12 +38,15 @@ typedef struct {
     int max_lifetime;
     int dispatch_timeout;
     apr_int64_t max_pending; /* bytes */
+    int http2;               /* MercureHTTP2 */
+    int http2_is_here;       /* and it is this server's own line */
     log_budget log;          /* not a setting: counts in each child */
     /* The whole server's, set outside of virtual hosts only: */
     const char *broker_dir; /* MercureBroker ipc:DIR; NULL: spawn */
     const char *broker_program;
     const char *state_dir;
     int durable;
+    int http2_threads; /* for each child */
     const char *key_set_ca;
     int key_sets_private;
 } server_config;
@@ -87,6 +93,7 @@ int config_check(apr_pool_t *pool, apr_pool_t *log, apr_pool_t *temp, server_rec
 /* The settings in force, with the defaults filled in. */
 const char *config_path(const server_rec *s);
 int config_heartbeat(const server_rec *s);
+unsigned config_http2_threads(const server_rec *all); /* 0: HTTP/2 is on nowhere */
 int config_max_lifetime(const server_rec *s);
 int config_dispatch_timeout(const server_rec *s);
 apr_size_t config_max_pending(const server_rec *s);

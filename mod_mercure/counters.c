@@ -5,6 +5,7 @@
  */
 #include "counters.h"
 
+#include <arpa/inet.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <pthread.h>
@@ -79,6 +80,16 @@ uint64_t counters_key(const counters *c, const char *kind, const char *hub, cons
     EVP_MD_CTX_free(digest);
     memcpy(&key, raw, sizeof(key));
     return key != 0 ? key : 1;
+}
+
+uint64_t counters_address_key(const counters *c, const char *kind, const char *hub, const char *address)
+{
+    unsigned char raw[16];
+
+    if (inet_pton(AF_INET6, address, raw) == 1 && !IN6_IS_ADDR_V4MAPPED((struct in6_addr *)raw)) {
+        return counters_key(c, kind, hub, raw, 8);
+    }
+    return counters_key(c, kind, hub, address, strlen(address));
 }
 
 static void clear_part(part *p)

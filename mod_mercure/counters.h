@@ -27,6 +27,10 @@ bool counters_claim(counters *c, pid_t pid);
 /* A key for one kind of thing in one hub: the same in every child, and not to be guessed outside. Never 0. */
 uint64_t counters_key(const counters *c, const char *kind, const char *hub, const void *value, size_t len);
 
+/* A key for a client's address in one hub; of an IPv6 address the network (/64) counts, since its owner has all of
+ * that. */
+uint64_t counters_address_key(const counters *c, const char *kind, const char *hub, const char *address);
+
 /* What is limited, and by how much; 0 is no limit. */
 typedef struct {
     uint64_t hub, address, token; /* keys; 0: not counted */

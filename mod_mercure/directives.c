@@ -434,6 +434,27 @@ static const char *set_state_dir(cmd_parms *cmd, void *data, const char *path)
     return wrong != NULL ? wrong : check_socket_dir(cmd, config_socket_dir(cmd->temp_pool, cmd->server));
 }
 
+static const char *set_http2(cmd_parms *cmd, void *data, int on)
+{
+    (void)data;
+    config_of_server(cmd->server)->http2 = on;
+    config_of_server(cmd->server)->http2_is_here = on;
+    return NULL;
+}
+
+static const char *set_http2_threads(cmd_parms *cmd, void *data, const char *text)
+{
+    apr_int64_t number;
+    const char *wrong = parse_number(cmd, text, 1, 1024, &number);
+
+    (void)data;
+    if (wrong != NULL) {
+        return wrong;
+    }
+    config_of_server(cmd->server)->http2_threads = (int)number;
+    return ap_check_cmd_context(cmd, GLOBAL_ONLY);
+}
+
 static const char *set_durability(cmd_parms *cmd, void *data, const char *text)
 {
     (void)data;
@@ -508,6 +529,10 @@ const command_rec config_commands[] = {
     AP_INIT_TAKE1("MercureMaxLifetime", set_seconds, SERVER_FIELD(max_lifetime), RSRC_CONF, "seconds; 0: off"),
     AP_INIT_TAKE1("MercureDispatchTimeout", set_seconds, SERVER_FIELD(dispatch_timeout), RSRC_CONF, "seconds; 0: off"),
     AP_INIT_TAKE1("MercureMaxPending", set_max_pending, NULL, RSRC_CONF, "bytes that may wait for one subscriber"),
+    AP_INIT_FLAG("MercureHTTP2", set_http2, NULL, RSRC_CONF,
+                 "On: HTTP/2 of mod_mercure's own, whose streams hold no threads"),
+    AP_INIT_TAKE1("MercureHTTP2Threads", set_http2_threads, NULL, RSRC_CONF,
+                  "how many requests over HTTP/2 a child runs at once"),
     AP_INIT_TAKE1("MercureBroker", set_broker, NULL, RSRC_CONF, "spawn, or ipc:DIRECTORY"),
     AP_INIT_TAKE1("MercureBrokerProgram", set_broker_program, NULL, RSRC_CONF, "the path of brokerd"),
     AP_INIT_TAKE1("MercureStateDir", set_state_dir, NULL, RSRC_CONF, "where the history is kept"),

@@ -218,6 +218,19 @@ h2_exchange_news h2_exchange_take_news(h2_exchange *x)
     return news;
 }
 
+bool h2_exchange_take_end(h2_exchange *x)
+{
+    h2_exchange_news news = h2_exchange_take_news(x);
+
+    while (news.responses != NULL) {
+        h2_response *next = news.responses->next;
+        h2_response_free(news.responses);
+        news.responses = next;
+    }
+    outbox_clear(&news.body);
+    return news.finished;
+}
+
 void h2_exchange_written(h2_exchange *x, size_t len)
 {
     pthread_mutex_lock(&x->lock);

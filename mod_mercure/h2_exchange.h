@@ -80,6 +80,9 @@ typedef struct {
 h2_exchange_news h2_exchange_take_news(h2_exchange *x);
 void h2_response_free(h2_response *response); /* one */
 
+/* The stream has closed, and nobody wants the news: drop them. Has the runner finished? */
+bool h2_exchange_take_end(h2_exchange *x);
+
 /* So many bytes of the response's body were written to the connection. */
 void h2_exchange_written(h2_exchange *x, size_t len);
 

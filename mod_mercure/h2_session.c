@@ -533,9 +533,9 @@ void h2_session_go_away(h2_session *session)
     }
 }
 
-bool h2_session_has_streams(const h2_session *session)
+void *h2_session_get_owner(const h2_session *session)
 {
-    return session->streams != NULL;
+    return session->owner;
 }
 
 bool h2_session_is_over(const h2_session *session)

@@ -20,8 +20,9 @@
 #include "h2_head.h"
 #include "outbox.h"
 
-#define H2_STREAMS_MOST 100         /* at once on a connection */
-#define H2_FRAME_MOST   (16384 + 9) /* bytes of a frame that we send */
+#define H2_STREAMS_MOST   100         /* at once on a connection */
+#define H2_REFUSED_STREAM 0x7         /* RFC 9113 section 7: it was not run, and may be tried again */
+#define H2_FRAME_MOST     (16384 + 9) /* bytes of a frame that we send */
 
 typedef struct h2_session h2_session;
 
@@ -98,7 +99,8 @@ void h2_session_go_away(h2_session *session);
 /* Is all done: nothing open, nothing to be sent, or nothing to be expected any more? */
 bool h2_session_is_over(const h2_session *session);
 
-bool h2_session_has_streams(const h2_session *session);
+/* The owner that h2_session_create() was given. */
+void *h2_session_get_owner(const h2_session *session);
 
 /* --- streams --- */
 
@@ -113,7 +115,7 @@ bool h2_stream_write(h2_stream *s, buffer *b, const char *at, size_t len);
 /* Nothing comes any more; what waits is sent before the end. */
 void h2_stream_end(h2_stream *s);
 
-/* End it at once, with an error code of RFC 9113 section 7. */
+/* End it at once, with an error code of RFC 9113 section 7. It closes when that is sent, not before. */
 void h2_stream_reset(h2_stream *s, unsigned code);
 
 #endif

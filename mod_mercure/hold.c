@@ -33,14 +33,16 @@
 /* A connection's record. */
 typedef struct {
     SSL *ssl; /* mod_ssl's, NULL: plain */
+    server_rec *h2_server;
     /* once taken over: */
+    hold_taker *take;
     streamer *streamer;
-    hold_arrival *arrival;
+    void *data;
     int fd;
     SSL *held_ssl; /* with a reference of ours */
 } held_connection;
 
-static held_connection *record_of(conn_rec *c)
+static held_connection *record_of(const conn_rec *c)
 {
     return ap_get_module_config(c->conn_config, &mercure_module);
 }
@@ -68,31 +70,20 @@ static void free_arrival(hold_arrival *arrival)
     free(arrival);
 }
 
-/* In the streamer's thread. */
-static void arrive(streamer *st, void *data)
+void hold_arrive_now(streamer *st, hold_arrival *arrival)
 {
-    hold_arrival *arrival = data;
-
     hub_join(st, mercure_str_of(arrival->hub_name), arrival->stream);
     free_arrival(arrival);
 }
 
+static void arrive(streamer *st, void *data)
+{
+    hold_arrive_now(st, data);
+}
+
 void hold_arrival_discard(streamer *st, hold_arrival *arrival)
 {
-    stream *s = arrival->stream;
-
-    counters_leave(st->counters, &s->counted);
-    joining_free(s->joining);
-    mercure_grants_release(s->grants);
-    if (s->transport.fd >= 0) {
-        transport_close(&s->transport, false);
-    }
-    if (s->blocking != NULL) {
-        blocking_end(s->blocking);
-        blocking_release(s->blocking);
-    }
-    atomic_fetch_sub(&st->streams, 1);
-    stream_release(s);
+    stream_close(st, arrival->stream, false);
     free_arrival(arrival);
 }
 
@@ -201,32 +192,37 @@ static void cut_loose(SSL *ssl)
     SSL_set_msg_callback(ssl, NULL);
 }
 
+void hold_take_stream(streamer *st, void *data, int fd, SSL *ssl)
+{
+    hold_arrival *arrival = data;
+
+    if (!transport_take_over(&arrival->stream->held.transport, fd, ssl, arrival->vanished_after_ms)) {
+        arrival->stream->held.transport.fd = -1;
+        hold_arrival_discard(st, arrival);
+        return;
+    }
+    hold_arrive(st, arrival);
+}
+
 /* The last cleanup of the connection's pool. */
 static apr_status_t hand_over(void *data)
 {
     held_connection *held = data;
-    hold_arrival *arrival = held->arrival;
-    streamer *st = held->streamer;
+    hold_taker *take = held->take;
 
-    if (arrival == NULL) {
+    if (take == NULL) {
         return APR_SUCCESS;
     }
-    held->arrival = NULL;
+    held->take = NULL;
     if (held->held_ssl != NULL) {
         cut_loose(held->held_ssl);
     }
-    if (!transport_take_over(&arrival->stream->transport, held->fd, held->held_ssl, arrival->vanished_after_ms)) {
-        arrival->stream->transport.fd = -1;
-        hold_arrival_discard(st, arrival);
-    } else {
-        hold_arrive(st, arrival);
-    }
+    take(held->streamer, held->data, held->fd, held->held_ssl);
     return APR_SUCCESS;
 }
 
-bool hold_take_over(request_rec *r, streamer *st, hold_arrival *arrival)
+bool hold_take_over(conn_rec *c, streamer *st, hold_taker *take, void *data)
 {
-    conn_rec *c = r->connection;
     held_connection *held = record_of(c);
     apr_os_sock_t fd;
 
@@ -242,9 +238,24 @@ bool hold_take_over(request_rec *r, streamer *st, hold_arrival *arrival)
         held->held_ssl = held->ssl;
     }
     held->streamer = st;
-    held->arrival = arrival;
+    held->take = take;
+    held->data = data;
     c->keepalive = AP_CONN_CLOSE;
     return true;
+}
+
+SSL *hold_ssl(conn_rec *c)
+{
+    held_connection *held = c->master == NULL ? record_of(c) : NULL;
+
+    return held != NULL ? held->ssl : NULL;
+}
+
+server_rec **hold_h2_server(const conn_rec *c)
+{
+    held_connection *held = c->master == NULL ? record_of(c) : NULL;
+
+    return held != NULL ? &held->h2_server : NULL;
 }
 
 /* --- hooks --- */
@@ -277,7 +288,7 @@ static int pre_close_connection(conn_rec *c)
 {
     held_connection *held = c->master == NULL ? record_of(c) : NULL;
 
-    if (held != NULL && held->arrival != NULL) {
+    if (held != NULL && held->take != NULL) {
         c->aborted = 1;
     }
     return OK;

@@ -21,7 +21,7 @@ void hold_remove_filters(request_rec *r);
 const char *hold_obstacle(request_rec *r);
 
 /* A stream on its way to its hub. */
-typedef struct {
+typedef struct hold_arrival {
     stream *stream;
     char *hub_name;
     unsigned vanished_after_ms; /* see transport_take_over() */
@@ -30,16 +30,33 @@ typedef struct {
 /* NULL without memory. */
 hold_arrival *hold_arrival_create(stream *s, const char *hub_name);
 
-/* Give a stream to the streamer now; for blocking streams. It is closed if that fails. */
+/* Give a stream to the streamer now; any thread. It is closed if that fails. */
 void hold_arrive(streamer *st, hold_arrival *arrival);
+
+/* The same, in the streamer's thread, at once. */
+void hold_arrive_now(streamer *st, hold_arrival *arrival);
 
 /* Undo: the stream never began. */
 void hold_arrival_discard(streamer *st, hold_arrival *arrival);
 
-/* Take the connection over: when httpd has finished with the request and the connection, the streamer gets the socket
- * and the stream. Call it after the response's first bytes were flushed, and return from the handler. False when the
- * system refuses; then the arrival is still the caller's.
+/* What is done with a connection that was taken over: in the streamer's thread or not, its descriptor and its SSL
+ * (NULL: plain), cut loose from httpd's structures, are the taker's now. Both are NULL and -1 when nothing came of it.
  */
-bool hold_take_over(request_rec *r, streamer *st, hold_arrival *arrival);
+typedef void hold_taker(streamer *st, void *data, int fd, SSL *ssl);
+
+/* Take the connection over: when httpd has finished with it, `take` gets it. False when the system refuses. */
+bool hold_take_over(conn_rec *c, streamer *st, hold_taker *take, void *data);
+
+/* The taker of a stream that has the connection to itself; its data is the arrival. Call hold_take_over() with it after
+ * the response's first bytes were flushed, and return from the handler.
+ */
+hold_taker hold_take_stream;
+
+/* The connection's SSL, NULL: plain. */
+SSL *hold_ssl(conn_rec *c);
+
+/* A place to note the virtual host on whose behalf HTTP/2 is spoken; NULL for a connection that is not a client's own.
+ */
+server_rec **hold_h2_server(const conn_rec *c);
 
 #endif

@@ -151,7 +151,7 @@ void link_close(broker_link *l)
     free(l);
 }
 
-static bool watch(int epoll, void *socket, void *tag)
+static bool watch_descriptor(int epoll, void *socket, void *tag)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = tag};
     size_t size = sizeof(int);
@@ -162,7 +162,8 @@ static bool watch(int epoll, void *socket, void *tag)
 
 bool link_watch(broker_link *l, int epoll, void *tag)
 {
-    return watch(epoll, l->publish, tag) && watch(epoll, l->deliver, tag) && watch(epoll, l->control, tag);
+    return watch_descriptor(epoll, l->publish, tag) && watch_descriptor(epoll, l->deliver, tag) &&
+           watch_descriptor(epoll, l->control, tag);
 }
 
 /* --- states --- */

@@ -15,6 +15,8 @@
 
 #include "child.h"
 #include "conceal.h"
+#include "h2_negotiation.h"
+#include "h2_request.h"
 #include "hold.h"
 #include "hub_request.h"
 #include "request_state.h"
@@ -23,7 +25,6 @@
 #include "mercure/version.h"
 
 #define COUNTERS_RETAINED "mod_mercure_counters"
-#define METADATA_PATH     "/.well-known/oauth-protected-resource"
 
 /* --- requests --- */
 
@@ -263,6 +264,12 @@ static void init_child(apr_pool_t *pool, server_rec *s)
     child_init(pool, s);
 }
 
+static void stopping(apr_pool_t *pool, int graceful)
+{
+    (void)pool;
+    child_stopping(graceful);
+}
+
 static void child_status(server_rec *s, pid_t pid, ap_generation_t generation, int slot, mpm_child_status status)
 {
     (void)s;
@@ -279,6 +286,7 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_check_config(config_check, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_LAST);
     ap_hook_child_init(init_child, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_stopping(stopping, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_status(child_status, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_monitor(supervise_monitor, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_translate_name(note_name, NULL, NULL, APR_HOOK_REALLY_FIRST);
@@ -290,6 +298,8 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_handler(handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
     conceal_register_hooks();
     hold_register_hooks();
+    h2_negotiation_register_hooks();
+    h2_request_register_hooks();
 }
 
 AP_DECLARE_MODULE(mercure) = {

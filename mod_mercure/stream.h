@@ -1,8 +1,9 @@
 /* stream.h - one subscriber's stream of events, from the moment the streamer has it.
  *
- * A stream is *held*: a connection taken over from httpd (transport.h), written by the streamer itself; or *blocking*:
- * a request whose worker waits in its handler and writes what the streamer leaves for it (blocking.h). Fan-out,
- * deadlines and limits speak to streams and know neither.
+ * How its bytes reach the client is its carrier's business: a connection that was taken over from httpd and is all the
+ * stream's (carrier_held.c); a request whose worker waits in its handler and writes what the streamer leaves for it
+ * (carrier_blocking.c); or one stream of an HTTP/2 connection (carrier_h2.c). Fan-out, deadlines and limits speak to
+ * streams and know no carrier.
  *
  * A handler makes a stream and gives it to the streamer's thread, to which it belongs from then on.
  */
@@ -15,6 +16,7 @@
 #include "outbox.h"
 #include "timer.h"
 #include "transport.h"
+#include "watch.h"
 
 #include "mercure/claims.h"
 #include "mercure/index.h"
@@ -22,6 +24,25 @@
 struct streamer;
 struct hub;
 struct joining;
+struct stream;
+struct h2_stream;
+
+typedef struct {
+    /* Begin. False when the system refuses. */
+    bool (*start)(struct streamer *st, struct stream *s);
+    /* Send bytes, or queue them behind what waits already. False when the client is gone, or more waits than may. */
+    bool (*send)(struct streamer *st, struct stream *s, buffer *b, const char *at, size_t len);
+    /* Is everything written that was sent? */
+    bool (*idle)(const struct stream *s);
+    /* For how long, in milliseconds, has something waited without any progress? */
+    uint64_t (*stalled_ms)(const struct streamer *st, const struct stream *s);
+    /* End: after what waits when `clean`, if that can be. Also for a stream that never began. */
+    void (*close)(struct streamer *st, struct stream *s, bool clean);
+    /* Does each stream take up a connection of its own? */
+    bool owns_connection;
+} stream_carrier;
+
+extern const stream_carrier carrier_held, carrier_blocking, carrier_h2;
 
 typedef struct {
     unsigned heartbeat_ms; /* 0: off */
@@ -31,14 +52,21 @@ typedef struct {
 
 typedef struct stream {
     timer timer; /* the first field: a timer that fires is a stream */
-    transport transport;
-    blocking *blocking; /* NULL: held */
+    const stream_carrier *carrier;
+    union {
+        struct {
+            watch watch;
+            transport transport;
+            outbox out; /* what the connection did not take yet */
+        } held;
+        blocking *blocking;
+        struct h2_stream *h2; /* NULL: it has closed */
+    };
     struct hub *hub;
     struct joining *joining;        /* NULL: live, see hub.h */
     struct stream *next, *previous; /* in the hub's list */
     mercure_grants *grants;         /* NULL: anonymous, public updates only */
     uint64_t position;              /* the hub's updates up to this sequence are settled for this stream */
-    outbox out;                     /* of a held stream: what its connection did not take yet */
     uint64_t written_ms;            /* when something was last written */
     uint64_t end_ms;                /* when it ends, 0: never */
     stream_limits limits;
@@ -50,22 +78,20 @@ typedef struct stream {
 } stream;
 
 /* Make a stream for `count` matchers, not yet given to anybody. NULL without memory. */
-stream *stream_create(size_t count);
+stream *stream_create(const stream_carrier *carrier, size_t count);
 
-/* Begin to watch a stream: its connection, its timer. Returns false when the system refuses; then close it. */
+/* Begin to watch a stream: its carrier, its timer. Returns false when the system refuses; then close it. */
 bool stream_start(struct streamer *st, stream *s);
 
 /* Send bytes, or queue them behind what waits already. May close the stream: look at `closed`. */
 void stream_send(struct streamer *st, stream *s, buffer *b, const char *at, size_t len);
 
-/* Something has happened on a held stream's connection. May close the stream. */
-void stream_event(struct streamer *st, stream *s, unsigned events);
-
-/* The stream's timer has fired: heartbeat, deadline or lack of progress. May close the stream. */
-void stream_timer(struct streamer *st, stream *s);
+/* For carriers: something waits from now on, so that lack of progress counts; and some was written. */
+void stream_waits(struct streamer *st, stream *s);
+void stream_progressed(struct streamer *st, stream *s);
 
 /* Is everything written that was sent? */
-bool stream_idle(stream *s);
+bool stream_idle(const stream *s);
 
 /* End a stream: leave the hub, close the connection. `clean` says goodbye first. The memory goes with the last
  * reference.

@@ -17,6 +17,7 @@
 #define EVENTS_AT_ONCE 512
 #define RETRY_MS       1000
 #define STOP_WAIT_MS   3000
+#define FLUSH_WAIT_MS  1000
 
 /* --- what others call --- */
 
@@ -105,15 +106,17 @@ static void run_commands(streamer *st)
     }
 }
 
-static void fire(void *context, timer *t)
+static void on_awake(streamer *st, watch *w, unsigned events)
 {
-    stream_timer(context, (stream *)t); /* the timer is its first field */
+    (void)st;
+    (void)w;
+    (void)events;
 }
 
 static int wait_ms(const streamer *st, bool more)
 {
     uint64_t due = link_due(st->link);
-    uint64_t tick = st->now_ms + (atomic_load(&st->streams) > 0 ? TIMER_TICK_MS : RETRY_MS);
+    uint64_t tick = st->now_ms + (atomic_load(&st->connections) > 0 ? TIMER_TICK_MS : RETRY_MS);
 
     if (more) {
         return 0;
@@ -130,9 +133,8 @@ static void turn(streamer *st, bool *more)
 
     st->now_ms = clock_now_ms();
     for (i = 0; i < count; i++) {
-        if (events[i].data.ptr != st) { /* neither a wake-up nor the link: a stream, which may close only itself */
-            stream_event(st, events[i].data.ptr, events[i].events);
-        }
+        watch *w = events[i].data.ptr;
+        w->event(st, w, events[i].events);
     }
     if (read(st->wake, &ignored, sizeof(ignored)) < 0 && errno != EAGAIN && errno != EINTR) {
         return;
@@ -140,7 +142,8 @@ static void turn(streamer *st, bool *more)
     run_commands(st);
     *more = link_work(st->link);
     *more = hub_work(st) || *more;
-    timer_wheel_turn(&st->wheel, st->now_ms, fire, st);
+    *more = (st->h2 != NULL && h2_connections_work(st->h2)) || *more;
+    timer_wheel_turn(&st->wheel, st->now_ms, st);
 }
 
 static void end_all(streamer *st)
@@ -156,6 +159,31 @@ static void end_all(streamer *st)
             return;
         }
     }
+}
+
+static void go_away(streamer *st, void *data)
+{
+    (void)data;
+    h2_connections_go_away(st->h2);
+}
+
+bool streamer_leave(streamer *st, unsigned wait_ms)
+{
+    /* Without memory for the command, the connections hear of it when they are closed. */
+    return st->h2 == NULL || (streamer_post(st, go_away, NULL), h2_connections_stop_requests(st->h2, wait_ms));
+}
+
+/* The streams of HTTP/2 have ended; let their last frames go out. */
+static void end_connections(streamer *st)
+{
+    uint64_t until = clock_now_ms() + FLUSH_WAIT_MS;
+    bool more = true;
+
+    h2_connections_go_away(st->h2);
+    while (h2_connections_count(st->h2) > 0 && clock_now_ms() < until) {
+        turn(st, &more);
+    }
+    h2_connections_close(st->h2);
 }
 
 static void *run(void *data)
@@ -174,6 +202,9 @@ static void *run(void *data)
     run_commands(st); /* streams that were given to us meanwhile */
     end_all(st);
     run_commands(st);
+    if (st->h2 != NULL) {
+        end_connections(st);
+    }
     replay_stop(st->replay);
     run_commands(st); /* what was read meanwhile */
     link_close(st->link);
@@ -194,6 +225,9 @@ static void free_streamer(streamer *st)
     if (st->pool != NULL) {
         apr_pool_destroy(st->pool);
     }
+    if (st->h2 != NULL) {
+        h2_connections_free(st->h2);
+    }
     buffer_release(st->comment);
     mercure_history_close(st->history);
     free(st->history_dir);
@@ -204,7 +238,7 @@ static void free_streamer(streamer *st)
 
 static bool make_parts(streamer *st, const char *history_dir)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = st};
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &st->awake};
 
     st->epoll = epoll_create1(EPOLL_CLOEXEC);
     st->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -239,8 +273,8 @@ static bool start_threads(streamer *st)
     return started;
 }
 
-streamer *streamer_start(const char *socket_dir, const char *history_dir, counters *c, key_sets *sets,
-                         mercure_error *err)
+streamer *streamer_start(const char *socket_dir, const char *history_dir, unsigned h2_threads, counters *c,
+                         key_sets *sets, mercure_error *err)
 {
     streamer *st = calloc(1, sizeof(*st));
 
@@ -250,6 +284,7 @@ streamer *streamer_start(const char *socket_dir, const char *history_dir, counte
     }
     st->counters = c;
     st->key_sets = sets;
+    st->awake.event = on_awake;
     st->commands_end = &st->commands;
     st->now_ms = clock_now_ms();
     timer_wheel_init(&st->wheel, st->now_ms);
@@ -260,12 +295,17 @@ streamer *streamer_start(const char *socket_dir, const char *history_dir, counte
         free_streamer(st);
         return NULL;
     }
+    if (h2_threads > 0 && (st->h2 = h2_connections_create(st, h2_threads)) == NULL) {
+        mercure_fail(err, MERCURE_SYSTEM, "cannot start the threads of MercureHTTP2Threads");
+        free_streamer(st);
+        return NULL;
+    }
     st->link = link_open(st, socket_dir, err);
     if (st->link == NULL) {
         free_streamer(st);
         return NULL;
     }
-    if (!link_watch(st->link, st->epoll, st) || !start_threads(st)) {
+    if (!link_watch(st->link, st->epoll, &st->awake) || !start_threads(st)) {
         mercure_fail(err, MERCURE_SYSTEM, "cannot start the streamer's threads: %s", strerror(errno));
         link_close(st->link);
         free_streamer(st);

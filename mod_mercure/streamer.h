@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "counters.h"
+#include "h2_connection.h"
 #include "hub.h"
 #include "key_sets.h"
 #include "link.h"
@@ -31,6 +32,7 @@ typedef struct streamer_command {
 typedef struct streamer {
     /* The thread's own: */
     int epoll;
+    watch awake; /* of the wake-up and the link, for which a turn looks anyway */
     uint64_t now_ms;
     timer_wheel wheel;
     apr_pool_t *pool;
@@ -41,6 +43,7 @@ typedef struct streamer {
     buffer *comment;     /* the heartbeat */
     broker_link *link;
     replay *replay;
+    h2_connections *h2; /* NULL: no HTTP/2 of ours */
     counters *counters;
     key_sets *key_sets; /* the child's */
     /* Shared: */
@@ -50,7 +53,7 @@ typedef struct streamer {
     streamer_command *commands, **commands_end;
     atomic_bool stopping;
     atomic_bool stopped;
-    atomic_uint streams; /* held and blocking */
+    atomic_uint connections; /* held, or with a worker that blocks */
     /* The history, for this thread's reader and for handlers: see streamer_history_begin(). */
     char *history_dir;
     pthread_rwlock_t history_lock;
@@ -61,11 +64,17 @@ typedef struct streamer {
  *
  * socket_dir    where brokerd's sockets are
  * history_dir   where its history is
+ * h2_threads    for requests over HTTP/2; 0: none will come
  *
  * NULL with the reason in `err` when the system refuses.
  */
-streamer *streamer_start(const char *socket_dir, const char *history_dir, counters *c, key_sets *sets,
-                         mercure_error *err);
+streamer *streamer_start(const char *socket_dir, const char *history_dir, unsigned h2_threads, counters *c,
+                         key_sets *sets, mercure_error *err);
+
+/* The child will end: tell HTTP/2's clients that no more requests are taken, and wait up to `wait_ms` for those that
+ * run. Returns false when one still runs; then nothing of ours may be freed.
+ */
+bool streamer_leave(streamer *st, unsigned wait_ms);
 
 /* End all streams and the thread, and free it. With `free_it` false it may be called where any lock may be held, even
  * malloc's, as in a signal handler: nothing is freed, and if the thread cannot end soon it is left for the process's

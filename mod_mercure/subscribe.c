@@ -7,7 +7,6 @@
 
 #include <ap_mpm.h>
 #include <apr_strings.h>
-#include <arpa/inet.h>
 #include <http_log.h>
 #include <http_protocol.h>
 #include <openssl/rand.h>
@@ -15,6 +14,7 @@
 
 #include "child.h"
 #include "clock.h"
+#include "h2_request.h"
 #include "hold.h"
 
 #include "mercure/sse.h"
@@ -30,6 +30,7 @@ typedef struct {
     uint64_t position;
     const char *cursor; /* the answer's Mercure-Last-Event-ID; NULL: none */
     counters_ticket ticket;
+    const stream_carrier *carrier;
 } subscription;
 
 /* --- reading the request --- */
@@ -100,16 +101,11 @@ static mercure_status find_position(subscription *sub, mercure_error *err)
 
 /* --- limits --- */
 
-/* A client's address, as mod_remoteip leaves it; of an IPv6 address the network, since its owner has all of that. */
-static uint64_t address_key(const hub_request *q)
+static void leave_connection(const subscription *sub)
 {
-    const char *text = q->r->useragent_ip;
-    unsigned char address[16];
-
-    if (inet_pton(AF_INET6, text, address) == 1 && !IN6_IS_ADDR_V4MAPPED((struct in6_addr *)address)) {
-        return counters_key(child_counters(), "network", q->hub, address, 8);
+    if (sub->carrier->owns_connection) {
+        atomic_fetch_sub(&sub->streamer->connections, 1);
     }
-    return counters_key(child_counters(), "address", q->hub, text, strlen(text));
 }
 
 static int admit(subscription *sub, bool *answered)
@@ -119,13 +115,15 @@ static int admit(subscription *sub, bool *answered)
                                 .max_per_client = q->dir->max_per_client > 0 ? (uint64_t)q->dir->max_per_client : 0};
 
     *answered = true;
-    if (!child_admit_stream(sub->streamer)) {
+    if (sub->carrier->owns_connection && !child_admit_connection(sub->streamer)) {
         return answer_retry(q, HTTP_SERVICE_UNAVAILABLE, 10,
                             "this child holds as many streams as its descriptors allow: raise LimitNOFILE (ulimit -n)");
     }
     if (child_counters() != NULL) {
         request.hub = request.max_subscribers > 0 ? counters_key(child_counters(), "hub", q->hub, "", 0) : 0;
-        request.address = request.max_per_client > 0 ? address_key(q) : 0;
+        request.address = request.max_per_client > 0
+                              ? counters_address_key(child_counters(), "address", q->hub, q->r->useragent_ip)
+                              : 0;
         request.token = request.max_per_client > 0 && sub->credentials.grants != NULL
                             ? counters_key(child_counters(), "token", q->hub, sub->credentials.token_id,
                                            sizeof(sub->credentials.token_id))
@@ -134,14 +132,14 @@ static int admit(subscription *sub, bool *answered)
         case COUNTERS_ADMITTED:
             break;
         case COUNTERS_HUB_FULL:
-            atomic_fetch_sub(&sub->streamer->streams, 1);
+            leave_connection(sub);
             return answer_retry(q, HTTP_TOO_MANY_REQUESTS, 10, "the hub has MercureMaxSubscribers streams");
         case COUNTERS_CLIENT_FULL:
-            atomic_fetch_sub(&sub->streamer->streams, 1);
+            leave_connection(sub);
             return answer_retry(q, HTTP_TOO_MANY_REQUESTS, 10,
                                 "this address or token has MercureMaxSubscribersPerClient streams");
         case COUNTERS_NO_ROOM:
-            atomic_fetch_sub(&sub->streamer->streams, 1);
+            leave_connection(sub);
             return answer_retry(q, HTTP_SERVICE_UNAVAILABLE, 10, "too many different clients to count in one child");
         }
     }
@@ -152,7 +150,7 @@ static int admit(subscription *sub, bool *answered)
 static void leave(const subscription *sub)
 {
     counters_leave(child_counters(), &sub->ticket);
-    atomic_fetch_sub(&sub->streamer->streams, 1);
+    leave_connection(sub);
 }
 
 /* --- the stream --- */
@@ -186,7 +184,7 @@ static hold_arrival *make_stream(const subscription *sub)
 {
     const server_rec *server = sub->q->r->server;
     size_t count = (size_t)sub->asked.matchers->nelts;
-    stream *s = stream_create(count);
+    stream *s = stream_create(sub->carrier, count);
     hold_arrival *arrival;
 
     if (s == NULL) {
@@ -304,6 +302,9 @@ static int subscribe_blocking(const subscription *sub, hold_arrival *arrival)
     unsigned most = child_blocking_most(), most_here = child_blocking_most_here();
     blocking *b;
 
+    arrival->stream->carrier = &carrier_blocking;
+    arrival->stream->blocking = NULL;
+
     if (dir->max_blocking != UNSET && (!dir->max_blocking_is_tenants || dir->max_blocking < most)) {
         most = (unsigned)dir->max_blocking;
         most_here = most;
@@ -340,9 +341,21 @@ static int subscribe_held(const subscription *sub, hold_arrival *arrival)
 
     set_headers(sub);
     r->connection->keepalive = AP_CONN_CLOSE; /* so that there is neither a length nor chunks: raw bytes follow */
-    if (!send_beginning(r) || !hold_take_over(r, sub->streamer, arrival)) {
+    if (!send_beginning(r) || !hold_take_over(r->connection, sub->streamer, hold_take_stream, arrival)) {
         hold_arrival_discard(sub->streamer, arrival);
         r->connection->aborted = 1; /* a stream that cannot go on must not look as if it had ended well */
+    }
+    return OK;
+}
+
+/* A stream of an HTTP/2 connection that is ours already. */
+static int subscribe_h2(const subscription *sub, hold_arrival *arrival, h2_exchange *exchange)
+{
+    set_headers(sub);
+    if (send_beginning(sub->q->r)) {
+        h2_exchange_become_stream(exchange, arrival);
+    } else {
+        hold_arrival_discard(sub->streamer, arrival);
     }
     return OK;
 }
@@ -350,6 +363,7 @@ static int subscribe_held(const subscription *sub, hold_arrival *arrival)
 int hub_subscribe(const hub_request *q)
 {
     subscription sub = {.q = q};
+    h2_exchange *exchange;
     hold_arrival *arrival;
     const char *obstacle;
     mercure_error err;
@@ -375,6 +389,8 @@ int hub_subscribe(const hub_request *q)
         set_headers(&sub);
         return OK;
     }
+    exchange = h2_request_exchange(q->r);
+    sub.carrier = exchange != NULL ? &carrier_h2 : &carrier_held;
     status = admit(&sub, &answered);
     if (answered) {
         return status;
@@ -385,6 +401,9 @@ int hub_subscribe(const hub_request *q)
         return answer_retry(q, HTTP_SERVICE_UNAVAILABLE, 10, "no memory for one more stream");
     }
     hold_remove_filters(q->r);
+    if (exchange != NULL) {
+        return subscribe_h2(&sub, arrival, exchange);
+    }
     obstacle = hold_obstacle(q->r);
     if (obstacle == NULL) {
         return subscribe_held(&sub, arrival);

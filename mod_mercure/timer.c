@@ -42,7 +42,7 @@ void timer_arm(timer_wheel *wheel, timer *t, uint64_t due_ms)
     link_before(t, &wheel->slots[t->due % TIMER_SLOTS]);
 }
 
-static void turn_slot(timer_wheel *wheel, timer *head, void (*fire)(void *context, timer *t), void *context)
+static void turn_slot(timer_wheel *wheel, timer *head, void *context)
 {
     timer all;
 
@@ -59,19 +59,19 @@ static void turn_slot(timer_wheel *wheel, timer *head, void (*fire)(void *contex
         timer *t = all.next;
         timer_cancel(t);
         if (t->due <= wheel->now) {
-            fire(context, t);
+            t->fire(context, t);
         } else {
             link_before(t, head);
         }
     }
 }
 
-void timer_wheel_turn(timer_wheel *wheel, uint64_t now_ms, void (*fire)(void *context, timer *t), void *context)
+void timer_wheel_turn(timer_wheel *wheel, uint64_t now_ms, void *context)
 {
     uint64_t until = now_ms / TIMER_TICK_MS;
 
     while (wheel->now < until) {
         wheel->now++;
-        turn_slot(wheel, &wheel->slots[wheel->now % TIMER_SLOTS], fire, context);
+        turn_slot(wheel, &wheel->slots[wheel->now % TIMER_SLOTS], context);
     }
 }

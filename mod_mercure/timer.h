@@ -14,6 +14,7 @@
 typedef struct timer {
     struct timer *next, *previous; /* NULL: not armed */
     uint64_t due;                  /* in ticks */
+    void (*fire)(void *context, struct timer *t);
 } timer;
 
 typedef struct {
@@ -27,7 +28,7 @@ void timer_wheel_init(timer_wheel *wheel, uint64_t now_ms);
 void timer_arm(timer_wheel *wheel, timer *t, uint64_t due_ms);
 void timer_cancel(timer *t);
 
-/* Fire what is due: each timer is cancelled first, `fire` may arm it again or free it, and may cancel others. */
-void timer_wheel_turn(timer_wheel *wheel, uint64_t now_ms, void (*fire)(void *context, timer *t), void *context);
+/* Fire what is due: each timer is cancelled first; its `fire` may arm it again or free it, and may cancel others. */
+void timer_wheel_turn(timer_wheel *wheel, uint64_t now_ms, void *context);
 
 #endif

@@ -78,6 +78,25 @@ ssize_t transport_write(transport *t, const char *data, size_t len)
     return sent;
 }
 
+ssize_t transport_read(transport *t, char *into, size_t room)
+{
+    ssize_t got;
+
+    if (t->ssl != NULL) {
+        int result;
+        ERR_clear_error();
+        result = SSL_read(t->ssl, into, (int)room);
+        return result > 0 ? result : tls_result(t->ssl, result);
+    }
+    do {
+        got = recv(t->fd, into, room, MSG_DONTWAIT);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) {
+        return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
+    }
+    return got > 0 ? got : -1;
+}
+
 /* A client that sends all the time is read a little at a time; the next event goes on. */
 #define READS_AT_ONCE 16
 

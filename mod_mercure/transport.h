@@ -29,6 +29,11 @@ bool transport_take_over(transport *t, int fd, SSL *ssl, unsigned vanished_after
  */
 ssize_t transport_write(transport *t, const char *data, size_t len);
 
+/* Read what the client has sent. Returns the number of bytes, 0 when there is nothing now, -1 when the client has gone.
+ * With TLS, `room` of a whole record (16 KiB) leaves nothing behind that a later event would not tell of.
+ */
+ssize_t transport_read(transport *t, char *into, size_t room);
+
 /* Read and drop what the client has sent: a subscriber has nothing to say, but its end of file, errors, and TLS's own
  * messages are to be heard. Returns false when the client has gone.
  */

@@ -1,6 +1,9 @@
-"""Clients of a hub: a stream of events over a bare socket, publications, and tokens."""
+"""Clients of a hub: a stream of events, publications, and tokens. Over HTTP/1.1, or, where the server has `http2`, over HTTP/2
+with the same interface.
+"""
 
 import base64
+import functools
 import hashlib
 import hmac
 import http.client
@@ -10,6 +13,7 @@ import ssl
 import time
 import urllib.parse
 
+import h2client
 from server import ISSUER, PATH, SECRET
 
 DETAIL = "https://mercure.rocks/authorization-detail"
@@ -44,15 +48,31 @@ def token(server, publish=(), subscribe=(), **more):
     return sign(claims(server, publish, subscribe, **more))
 
 
-def connect(server, timeout=10):
-    s = socket.create_connection(("127.0.0.1", server.port), timeout)
+@functools.lru_cache
+def tls_context(protocol):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if protocol is not None:
+        context.set_alpn_protocols([protocol])
+    return context
+
+
+def connect(server, timeout=10, source="", host=None, protocol=None):
+    """A socket for HTTP/1.1, or what ALPN is to agree on. From an address of this machine (127.0.0.n); for a virtual host."""
+    s = socket.create_connection(("127.0.0.1", server.port), timeout, (source, 0))
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if server.tls:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        s = context.wrap_socket(s, server_hostname="localhost")
+        name = urllib.parse.urlsplit(f"//{host}").hostname if host else "localhost"
+        s = tls_context(protocol).wrap_socket(s, server_hostname=name)
+        assert s.selected_alpn_protocol() == protocol, s.selected_alpn_protocol()
     return s
+
+
+def connect_h2(server, source="", host=None, **more):
+    """A connection of HTTP/2, for several streams."""
+    host = host or f"localhost:{server.port}"
+    return h2client.Connection(connect(server, source=source, host=host, protocol="h2"), host, **more)
 
 
 class Answer:
@@ -60,20 +80,39 @@ class Answer:
         self.status, self.headers, self.body = status, headers, body
 
 
-def request(server, method="GET", path="/", headers=None, body=None, host=None):
-    """One request over a connection of its own."""
+def pairs(headers):
+    return headers.items() if isinstance(headers, dict) else headers or ()
+
+
+def request(server, method="GET", path="/", headers=None, body=None, host=None, source="", http1=False):
+    """One request over a connection of its own; over HTTP/1.1 in any case with `http1`. Headers are a dictionary or pairs."""
+    if server.http2 and not http1:
+        return request_h2(server, method, path, headers, body, host, source)
     conn = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
-    conn.sock = connect(server)
+    conn.sock = connect(server, source=source, host=host)
     try:
         conn.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         conn.putheader("Host", host or f"localhost:{server.port}")
-        for name, value in (headers or {}).items():
+        for name, value in pairs(headers):
             conn.putheader(name, value)
         if body is not None:
             conn.putheader("Content-Length", str(len(body)))
         conn.endheaders(body)
         response = conn.getresponse()
         return Answer(response.status, response.headers, response.read().decode("utf-8", "replace"))
+    finally:
+        conn.close()
+
+
+def request_h2(server, method, path, headers, body, host, source):
+    conn = connect_h2(server, source, host)
+    try:
+        fields = [(name, value.encode("latin-1") if isinstance(value, str) else value) for name, value in pairs(headers)]
+        if body is not None:
+            fields.append(("content-length", str(len(body))))
+        exchange = conn.open(method, path, fields, body)
+        text = exchange.whole().decode("utf-8", "replace")
+        return Answer(exchange.status, exchange.message(), text)
     finally:
         conn.close()
 
@@ -110,31 +149,63 @@ class Refused(Exception):
 
 
 class Stream:
-    """A subscriber. Reads only when asked to, so a test can also be one that does not read."""
+    """A subscriber. Reads only when asked to, so a test can also be one that does not read.
+
+    Over HTTP/2 it has a connection of its own, unless one is given (`connection`); `exchange` is its stream of that. `sock`
+    makes it one of HTTP/1.1.
+    """
 
     def __init__(self, server, topics, bearer=None, last_event_id=None, headers=None, query="", host=None, path=PATH,
-                 sock=None, wait=True):
-        self.sock = sock or connect(server)
+                 sock=None, wait=True, connection=None, source="", method="GET", body=None):
         topics = [topics] if isinstance(topics, str) else topics
         args = urllib.parse.urlencode([("match", t) for t in topics])
-        lines = [f"GET {path}?{args}{query} HTTP/1.1", f"Host: {host or f'localhost:{server.port}'}",
-                 "Accept: text/event-stream"]
+        fields = {"Accept": "text/event-stream"}
         if bearer:
-            lines.append(f"Authorization: Bearer {bearer}")
+            fields["Authorization"] = f"Bearer {bearer}"
         if last_event_id is not None:
-            lines.append(f"Last-Event-ID: {last_event_id}")
-        lines += [f"{k}: {v}" for k, v in (headers or {}).items()]
-        self.sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+            fields["Last-Event-ID"] = last_event_id
+        if body is not None:
+            fields.update({"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(body))})
+        fields.update(headers or {})
         self.raw = b""
         self.events = []
         self.comments = 0
         self.ended = False
         self.status = None
+        self.exchange, self.shares = None, connection is not None
+        if connection is not None or (server.http2 and sock is None):
+            connection = connection or connect_h2(server, source, host)
+            self.sock = connection.sock
+            self.exchange = connection.open(method, f"{path}?{args}{query}", fields, body, host)
+        else:
+            self.sock = sock or connect(server, source=source, host=host)
+            lines = [f"{method} {path}?{args}{query} HTTP/1.1", f"Host: {host or f'localhost:{server.port}'}"]
+            lines += [f"{k}: {v}" for k, v in fields.items()]
+            self.sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode() + (body or b""))
         if wait:
             self.begin()
 
     def begin(self, seconds=20):
         """Read the response's head and the first comment."""
+        if self.exchange is not None:
+            self.begin_h2(seconds)
+        else:
+            self.begin_http1(seconds)
+        self.parse()
+        while self.comments == 0:
+            if not self.read(seconds):
+                raise AssertionError("no first comment")
+        return self
+
+    def begin_h2(self, seconds):
+        self.exchange.begun(seconds)
+        self.status = self.exchange.status
+        self.headers = {n.decode(): v.decode("utf-8", "replace") for n, v in self.exchange.headers}
+        self.chunked = False
+        if self.status != 200:
+            self.refuse(self.exchange.whole(seconds))
+
+    def begin_http1(self, seconds):
         self.sock.settimeout(seconds)
         while b"\r\n\r\n" not in self.raw:
             more = self.sock.recv(65536)
@@ -155,14 +226,11 @@ class Stream:
             length = int(self.headers.get("content-length", "0"))
             while len(self.raw) < length:
                 self.add(self.sock.recv(65536))
-            answer = Answer(self.status, self.headers, self.raw.decode("utf-8", "replace"))
-            self.sock.close()
-            raise Refused(answer)
-        self.parse()
-        while self.comments == 0:
-            if not self.read(seconds):
-                raise AssertionError("no first comment")
-        return self
+            self.refuse(self.raw)
+
+    def refuse(self, body):
+        self.close()
+        raise Refused(Answer(self.status, self.headers, body.decode("utf-8", "replace")))
 
     def add(self, received):
         """Take bytes off the wire; chunks are undone."""
@@ -202,19 +270,30 @@ class Stream:
         """Read once; False when nothing came or the stream has ended."""
         if self.ended:
             return False
-        self.sock.settimeout(max(seconds, 0.001))
-        try:
-            more = self.sock.recv(262144)
-        except (TimeoutError, ssl.SSLWantReadError):
+        more = self.exchange.read(seconds) if self.exchange is not None else self.receive(seconds)
+        if more is None:
             return False
-        except (ConnectionResetError, ssl.SSLError):
-            more = b""
         if not more:
             self.ended = True
             return False
         self.add(more)
         self.parse()
         return True
+
+    def receive(self, seconds):
+        """What comes over the socket; b"": it has ended, None: nothing."""
+        self.sock.settimeout(max(seconds, 0.001))
+        try:
+            return self.sock.recv(262144)
+        except (TimeoutError, ssl.SSLWantReadError):
+            return None
+        except (ConnectionResetError, ssl.SSLError):
+            return b""
+
+    @property
+    def cut(self):
+        """Has it ended otherwise than a response should? Over HTTP/1.1 nobody can tell."""
+        return self.exchange is not None and self.exchange.end not in (None, "end")
 
     def _until(self, condition, what, seconds):
         deadline = time.monotonic() + seconds
@@ -241,4 +320,8 @@ class Stream:
         self._until(lambda: self.ended, "wanted the end of the stream", seconds)
 
     def close(self):
-        self.sock.close()
+        """Leave, as a client that vanishes; on a shared connection with RST_STREAM."""
+        if self.shares:
+            self.exchange.reset()
+        else:
+            self.sock.close()

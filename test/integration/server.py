@@ -1,5 +1,6 @@
 """A private httpd with its own brokerd, in a temporary directory and on free ports, for one test."""
 
+import functools
 import glob
 import os
 import pwd
@@ -16,6 +17,7 @@ BUILD = os.path.join(ROOT, os.environ.get("MERCURE_BUILD", "build"))
 SECRET = "an-hmac-secret-of-the-tests-that-is-long-enough-for-hs512-too!!!"
 ISSUER = "https://issuer.example"
 PATH = "/.well-known/mercure"
+STAND_IN = os.environ.get("MERCURE_TEST_H2") == "mod_http2"  # another HTTP/2, to try the clients against
 
 MPM = {
     "event": "StartServers 1\nServerLimit 4\nThreadsPerChild 25\nThreadLimit 64\nMinSpareThreads 25\n"
@@ -54,19 +56,27 @@ def free_port():
     raise AssertionError("no free port")
 
 
+@functools.cache
+def make_certificate():
+    """A key and a self-signed certificate for localhost."""
+    return subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                           "-keyout", "-", "-days", "2", "-subj", "/CN=localhost",
+                           "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True).stdout
+
+
 def certificate(directory):
-    """A self-signed certificate for localhost, made once and kept beside the tests' temporary files."""
-    cert, key = os.path.join(directory, "cert.pem"), os.path.join(directory, "key.pem")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
-                    "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True)
-    return cert, key
+    """The certificate and its key, in a file: named twice, as SSLCertificateFile and SSLCertificateKeyFile."""
+    path = os.path.join(directory, "cert.pem")
+    with open(path, "wb") as f:
+        f.write(make_certificate())
+    return path, path
 
 
 class Server:
     def __init__(self, mpm="event", tls=False, modules=(), config="", hub=None, vhosts="", main="", environment=None,
-                 mpm_config=None, broker=None, wrapper=()):
-        self.mpm, self.tls = mpm, tls
+                 mpm_config=None, broker=None, wrapper=(), http2=False):
+        """`http2`: our own HTTP/2 over TLS, which client.py's requests then use. mod_http2 only if it is in `modules`."""
+        self.mpm, self.tls, self.http2 = mpm, tls or http2, http2
         self.dir = tempfile.mkdtemp(prefix="mt", dir="/tmp")
         os.chmod(self.dir, 0o755)
         self.htdocs = os.path.join(self.dir, "htdocs")
@@ -92,6 +102,10 @@ class Server:
         self.write_config(mpm_config or MPM[mpm], modules, config, hub, vhosts, main, broker)
 
     def write_config(self, mpm_config, modules, config, hub, vhosts, main, broker):
+        if STAND_IN and self.http2:
+            modules = [*modules, "http2"]
+            main += "\nMercureMaxBlocking 1000\nH2MaxWorkers 200\n"
+            mpm_config = mpm_config.replace("ThreadsPerChild 25", "ThreadsPerChild 64").replace("MaxRequestWorkers 25", "MaxRequestWorkers 256")
         wanted = [f"mpm_{self.mpm}"] + BASE_MODULES + [m for m in modules if m not in BASE_MODULES]
         if self.tls and "ssl" not in wanted:
             wanted += ["socache_shmcb", "ssl"]
@@ -101,6 +115,9 @@ class Server:
         if self.tls:
             cert, key = certificate(self.dir)
             tls = f"SSLEngine On\nSSLCertificateFile {cert}\nSSLCertificateKeyFile {key}\n"
+        if self.http2:
+            tls += "Protocols h2 http/1.1\n" + ("" if STAND_IN else "MercureHTTP2 On\n")
+        self.tls_lines = tls  # for further virtual hosts on this address too
         user = "User www-data\nGroup www-data\n" if self.root else ""
         self.config_file = os.path.join(self.dir, "httpd.conf")
         with open(self.config_file, "w") as f:
@@ -132,6 +149,14 @@ AllowOverride AuthConfig
 </VirtualHost>
 {vhosts}
 """)
+
+    @property
+    def scheme(self):
+        return "https" if self.tls else "http"
+
+    @property
+    def origin(self):
+        return f"{self.scheme}://localhost:{self.port}"
 
     # --- life ---
 

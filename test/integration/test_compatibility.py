@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from client import DETAIL, PATH, Refused, Stream, claims, connect, form, published, request, sign
+from client import DETAIL, PATH, Refused, Stream, claims, form, published, request, sign
+from matrix import http1_only, protocols
 from server import ISSUER, SECRET, Server, wait_for
 from test_tokens import check_refused
 
@@ -21,6 +22,9 @@ COOKIE = "mercureAuthorization"
 NO_SCOPE = "does not grant publish"
 NO_TYPE = "typ is JWT: an access token's is at+jwt"
 HINT = "which MercureCompatibility 8 would accept"
+
+
+pytestmark = protocols("plain", "h2")
 
 
 def legacy(publish=None, subscribe=None, secret=OLD_SECRET, head=None, **more):
@@ -38,7 +42,8 @@ class Hub:
 
     def __init__(self, server, column):
         self.server, self.column, self.host = server, column, f"{column}.example:{server.port}"
-        self.url = f"http://{self.host}{PATH}"
+        self.origin = f"{server.scheme}://{self.host}"
+        self.url = self.origin + PATH
 
     def modern(self, publish=(), subscribe=(), **more):
         return sign(claims(self.server, publish, subscribe, **{"aud": self.url, **more}))
@@ -59,7 +64,7 @@ class Hub:
 
     def refused(self, ask, status, error, reason):
         check_refused(self.server, ask, status, error, reason,
-                      f"http://{self.host}/.well-known/oauth-protected-resource{PATH}")
+                      f"{self.origin}/.well-known/oauth-protected-resource{PATH}")
 
     def refuses_stream(self, query, headers, status, error, reason):
         self.refused(lambda: self.get(query, headers), status, error, reason)
@@ -68,10 +73,11 @@ class Hub:
         self.refused(lambda: self.post(fields, headers, query), status, error, reason)
 
 
-def vhosts(port, said=SAID):
+def vhosts(server, said=SAID):
     text = ""
     for column, words in said.items():
-        text += (f"<VirtualHost 127.0.0.1:{port}>\nServerName {column}.example\nMercureHub On\nMercureAnonymous On\n"
+        text += (f"<VirtualHost 127.0.0.1:{server.port}>\nServerName {column}.example\n{server.tls_lines}"
+                 "MercureHub On\nMercureAnonymous On\n"
                  f"MercureCompatibility {words}\nMercureIssuer {ISSUER} both HS256 {SECRET}\n")
         text += f"MercureIssuer * both HS256 {OLD_SECRET}\n" if words != "Off" else ""
         text += "</VirtualHost>\n"
@@ -80,13 +86,13 @@ def vhosts(port, said=SAID):
 
 def start(server, said=SAID):
     with open(server.config_file, "a") as f:
-        f.write(vhosts(server.port, said))
+        f.write(vhosts(server, said))
     return server.start()
 
 
 @pytest.fixture(scope="module")
-def hubs():
-    server = start(Server())
+def hubs(protocol):
+    server = start(Server(**protocol))
     yield {column: Hub(server, column) for column in COLUMNS}
     server.close()
 
@@ -205,12 +211,7 @@ def test_query_takes_selectors_and_cursor_in_its_body(hub, topic):
     if hub.column == "off":
         assert request(hub.server, "QUERY", PATH, FORM, body, hub.host).status == 400
         return
-    sock = connect(hub.server)
-    sock.sendall((f"QUERY {PATH}?lastEventID={first} HTTP/1.1\r\nHost: {hub.host}\r\nContent-Type: {FORM['Content-Type']}\r\n"
-                  f"Content-Length: {len(body)}\r\n\r\n").encode() + body)
-    stream = Stream.__new__(Stream)
-    stream.sock, stream.raw, stream.events, stream.comments, stream.ended = sock, b"", [], 0, False
-    stream.begin()
+    stream = hub.stream(f"lastEventID={first}", method="QUERY", body=body)
     assert stream.headers["last-event-id"] == first
     gets_only(stream, [], hub, topic)
 
@@ -474,7 +475,7 @@ def test_other_names_carry_no_token(hubs, name):
 
 
 def test_the_older_cookie_comes_with_either_dialect(hub, topic):
-    cookie = {"Cookie": f"{COOKIE}={legacy(['*'], ['*', 't'])}", "Origin": f"http://{hub.host}"}
+    cookie = {"Cookie": f"{COOKIE}={legacy(['*'], ['*', 't'])}", "Origin": hub.origin}
     if hub.column == "off":
         hub.refuses_post([("topic", topic)], cookie, 401, None, "without a token")
         return
@@ -488,7 +489,7 @@ def test_the_older_cookie_comes_with_either_dialect(hub, topic):
 def test_header_then_query_then_cookies(hubs, topic):
     hub, good, bad = hubs["8"], legacy(["*"]), "a.b.c"
     modern_cookie = "__Secure-mercure_access_token"
-    own = {"Origin": f"http://{hub.host}"}
+    own = {"Origin": hub.origin}
     for headers, query, status in (
             ({"Authorization": f"Bearer {good}", "Cookie": f"{COOKIE}={bad}"}, f"?authorization={bad}", 200),
             ({"Authorization": f"Bearer {bad}", "Cookie": f"{COOKIE}={good}"}, f"?authorization={good}", 401),
@@ -514,7 +515,7 @@ def test_header_then_query_then_cookies(hubs, topic):
     ({"Referer": "OWN/page?x"}, 200, None),
 ])
 def test_a_publication_with_the_older_cookie_comes_from_an_allowed_origin(older, headers, status, reason):
-    headers = {name: value.replace("OWN", f"http://{older.host}") for name, value in headers.items()}
+    headers = {name: value.replace("OWN", older.origin) for name, value in headers.items()}
     headers["Cookie"] = f"{COOKIE}={legacy(['*'])}"
     if status == 200:
         assert older.post([("topic", "a")], headers).status == 200
@@ -587,6 +588,7 @@ def hub_config(words, issuer="*", secret=OLD_SECRET):
     return f"MercureHub On\nMercureIssuer {issuer} both HS256 {secret}\n{words}\n"
 
 
+@http1_only
 @pytest.mark.parametrize("words,said", [
     ("MercureCompatibility 8", None), ("MercureCompatibility Targets", None), ("MercureCompatibility targets 8", None),
     ("MercureCompatibility 8\nMercureCompatibility targets", None),
@@ -604,6 +606,7 @@ def test_what_configtest_says(make_server, words, said):
     assert said is None or said in done.stderr
 
 
+@http1_only
 def test_configtest_looks_at_every_virtual_host(make_server):
     server = make_server(start=False, hub=hub_config("MercureCompatibility 8"))
     with open(server.config_file, "a") as f:

@@ -8,15 +8,17 @@ import subprocess
 import pytest
 
 from client import PATH, Refused, Stream, claims, connect, publish, published, request, sign, token
+from matrix import http1_only, protocols
 from server import ISSUER, SECRET, wait_for
 
 METADATA = f"/.well-known/oauth-protected-resource{PATH}"
 ON = "MercureDiscovery On\n"
+both = protocols("plain", "h2")
 PHP_FPM = "/usr/sbin/php-fpm8.2"
 
 
 def link(server, origin=None, path=PATH):
-    return f"<{origin or f'http://localhost:{server.port}'}{path}>; rel=\"mercure\""
+    return f"<{origin or server.origin}{path}>; rel=\"mercure\""
 
 
 def links(answer):

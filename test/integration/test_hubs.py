@@ -114,7 +114,7 @@ def test_one_name_on_two_ports_is_one_hub(make_server):
     append(server, f"Listen 127.0.0.1:{port}\n")
     virtual_host(server, "localhost", f"SSLEngine On\nSSLCertificateFile {cert}\nSSLCertificateKeyFile {key}\n{HUB}", port)
     server.start()
-    secure = types.SimpleNamespace(port=port, tls=True, log=server.log)
+    secure = types.SimpleNamespace(port=port, tls=True, http2=False, log=server.log)
     plain_stream, secure_stream = Stream(server, "a"), Stream(secure, "a")
     first = published(server, "a", "over http")
     published(secure, "a", "over https")

@@ -4,18 +4,22 @@ import re
 
 import pytest
 
-from client import PATH, Stream, connect, form, publish, published, token
+from client import PATH, Stream, connect, connect_h2, form, publish, published, request, token
+from matrix import http1_only, protocols
 from server import ISSUER, SECRET, Server
 
 SMALL = "small.example"  # a virtual host with MercureMaxBody 100
 UUID_V4 = r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
 
+pytestmark = protocols("plain", "h2")
+
+
 @pytest.fixture(scope="module")
-def hub():
-    server = Server()
+def hub(protocol):
+    server = Server(**protocol)
     with open(server.config_file, "a") as f:
-        f.write(f"<VirtualHost 127.0.0.1:{server.port}>\nServerName {SMALL}\nMercureHub On\nMercureMaxBody 100\n"
+        f.write(f"<VirtualHost 127.0.0.1:{server.port}>\nServerName {SMALL}\n{server.tls_lines}MercureHub On\nMercureMaxBody 100\n"
                 f"MercureAnonymous On\nMercureIssuer {ISSUER} both HS256 {SECRET}\n</VirtualHost>\n")
     server.start()
     yield server
@@ -61,10 +65,10 @@ def refused(hub, status, body, **more):
     return answer
 
 
-def raw_post(hub, head, parts, bearer=None):
+def raw_post(hub, head, parts, bearer=None, host=None):
     """A POST of bytes as they are; returns the status and all that came, until the connection's end."""
     with connect(hub) as s:
-        lines = [f"POST {PATH} HTTP/1.1", f"Host: localhost:{hub.port}", "Connection: close",
+        lines = [f"POST {PATH} HTTP/1.1", f"Host: {host or f'localhost:{hub.port}'}", "Connection: close",
                  f"Authorization: Bearer {bearer or token(hub, publish=['*'])}", *head]
         s.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
         for part in parts:
@@ -73,6 +77,23 @@ def raw_post(hub, head, parts, bearer=None):
         while more := s.recv(65536):
             answer += more
     return int(answer.split()[1]), answer
+
+
+def post_in_parts(hub, parts, host=None):
+    """A POST whose length is not said before its end: in chunks, or in as many DATA frames. Returns the status."""
+    host = host or f"localhost:{hub.port}"
+    bearer = token(hub, publish=["*"], aud=f"{hub.scheme}://{host}{PATH}")
+    if not hub.http2:
+        return raw_post(hub, [FORM, CHUNKED], [chunk(p) for p in parts] + [b"0\r\n\r\n"], bearer, host)[0]
+    conn = connect_h2(hub, host=host)
+    headers = {"content-type": "application/x-www-form-urlencoded", "authorization": f"Bearer {bearer}"}
+    exchange = conn.open("POST", PATH, headers, end=False)
+    for part in parts:
+        exchange.send(part)
+    exchange.send(b"", end=True)
+    exchange.whole()
+    conn.close()
+    return exchange.status
 
 
 FORM = "Content-Type: application/x-www-form-urlencoded"
@@ -235,8 +256,8 @@ def test_the_topic_star_is_400(hub, topics):
     "?query",
     "#fragment",
     "../.well-known/mercure",
-    "http:/.well-known/mercure",
-    "http:mercure",
+    "SCHEME:/.well-known/mercure",
+    "SCHEME:mercure",
     "\\.well-known\\mercure",
     "https:\\\\elsewhere.example\\.well-known\\mercure",
     " /.well-known/mercure ",
@@ -254,7 +275,7 @@ def test_the_topic_star_is_400(hub, topics):
     "/../../.well-known/mercure",
 ])
 def test_a_topic_in_the_reserved_namespace_is_400(hub, topic):
-    refused(hub, 400, form([("topic", "a"), ("topic", topic)]))
+    refused(hub, 400, form([("topic", "a"), ("topic", topic.replace("SCHEME", hub.scheme))]))
 
 
 @pytest.mark.parametrize("topic", [
@@ -356,7 +377,8 @@ def test_another_content_type_is_400(hub, type):
 
 
 def test_no_content_type_is_400(hub):
-    assert raw_post(hub, ["Content-Length: 14"], [b"topic=a&data=x"])[0] == 400
+    bearer = {"Authorization": f"Bearer {token(hub, publish=['*'])}"}
+    assert request(hub, "POST", PATH, bearer, b"topic=a&data=x").status == 400
 
 
 @pytest.mark.parametrize("type", ["application/x-www-form-urlencoded", "APPLICATION/X-WWW-Form-URLEncoded",
@@ -372,13 +394,14 @@ def test_the_form_content_type_is_accepted(hub, type):
     [b"topic=chunk%6", b"5d&data=hello&id=1"],
     [bytes([b]) for b in b"topic=chunked&data=hello&id=1"],
 ])
-def test_a_chunked_body_is_read_whole(hub, parts):
+def test_a_body_without_a_length_is_read_whole(hub, parts):
     stream = Stream(hub, "chunked")
-    assert raw_post(hub, [FORM, CHUNKED], [chunk(p) for p in parts] + [b"0\r\n\r\n"])[0] == 200
+    assert post_in_parts(hub, parts) == 200
     assert stream.take() == [{"id": "1", "data": "hello"}]
     stream.close()
 
 
+@http1_only
 def test_a_broken_chunk_is_400_and_publishes_nothing(hub):
     stream = Stream(hub, "chunked")
     assert raw_post(hub, [FORM, CHUNKED], [chunk(b"topic=chunked&data=broken"), b"zz\r\n"])[0] == 400
@@ -389,14 +412,22 @@ def test_a_broken_chunk_is_400_and_publishes_nothing(hub):
 
 def test_a_body_that_ends_too_soon_publishes_nothing(hub):
     stream = Stream(hub, "short")
-    with connect(hub) as s:
-        s.sendall(f"POST {PATH} HTTP/1.1\r\nHost: localhost:{hub.port}\r\n{FORM}\r\nContent-Length: 100\r\n"
-                  f"Authorization: Bearer {token(hub, publish=['*'])}\r\n\r\ntopic=short&data=cut".encode())
+    bearer = f"Bearer {token(hub, publish=['*'])}"
+    if hub.http2:
+        conn = connect_h2(hub)
+        conn.open("POST", PATH, {"content-type": "application/x-www-form-urlencoded", "content-length": "100",
+                                 "authorization": bearer}, b"topic=short&data=cut", end=False)
+        conn.close()
+    else:
+        with connect(hub) as s:
+            s.sendall(f"POST {PATH} HTTP/1.1\r\nHost: localhost:{hub.port}\r\n{FORM}\r\nContent-Length: 100\r\n"
+                      f"Authorization: {bearer}\r\n\r\ntopic=short&data=cut".encode())
     published(hub, "short", "after")
     assert stream.data() == ["after"]
     stream.close()
 
 
+@http1_only
 def test_a_body_that_was_not_read_is_not_taken_for_the_next_request(hub):
     body = b"topic=a&x=\r\n\r\nGET /index.html HTTP/1.1\r\nHost: localhost\r\n\r\n"
     good = form([("topic", "a"), ("id", "good")])
@@ -462,7 +493,7 @@ def test_a_body_of_one_mebibyte_is_accepted_and_one_more_byte_is_413(hub):
 def to_small(hub, body):
     host = f"{SMALL}:{hub.port}"
     return publish(hub, "", body=body, host=host,
-                   bearer=token(hub, publish=["*"], aud=f"http://{host}{PATH}")).status
+                   bearer=token(hub, publish=["*"], aud=f"{hub.scheme}://{host}{PATH}")).status
 
 
 def test_max_body_is_the_limit_of_the_body(hub):
@@ -470,16 +501,10 @@ def test_max_body_is_the_limit_of_the_body(hub):
     assert to_small(hub, b"topic=a&data=".ljust(101, b"x")) == 413
 
 
-def test_max_body_counts_what_a_chunked_body_holds(hub):
-    bearer = token(hub, publish=["*"], aud=f"http://{SMALL}:{hub.port}{PATH}")
-
+def test_max_body_counts_what_a_body_without_a_length_holds(hub):
     def post(length):
         body = b"topic=a&data=".ljust(length, b"x")
-        with connect(hub) as s:
-            s.sendall(f"POST {PATH} HTTP/1.1\r\nHost: {SMALL}:{hub.port}\r\n{FORM}\r\n{CHUNKED}\r\nConnection: close\r\n"
-                      f"Authorization: Bearer {bearer}\r\n\r\n".encode() +
-                      b"".join(chunk(body[at:at + 7]) for at in range(0, length, 7)) + b"0\r\n\r\n")
-            return int(s.recv(65536).split()[1])
+        return post_in_parts(hub, [body[at:at + 7] for at in range(0, length, 7)], f"{SMALL}:{hub.port}")
 
     assert post(100) == 200
     assert post(101) == 413

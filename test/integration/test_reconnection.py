@@ -7,12 +7,16 @@ import urllib.parse
 import pytest
 
 from client import PATH, Stream, connect, form, published, request, token
+from matrix import protocols
 from server import Server, wait_for
 
 
+pytestmark = protocols("plain", "h2")
+
+
 @pytest.fixture(scope="module")
-def hub():
-    server = Server().start()
+def hub(protocol):
+    server = Server(**protocol).start()
     yield server
     server.close()
 
@@ -389,7 +393,7 @@ def test_the_history_outlives_the_server(make_server):
 # --- a large history ---
 
 def publish_many(hub, topic, thread, count, bearer):
-    """Publish over one connection, a batch of requests ahead of their answers."""
+    """Publish over one connection of HTTP/1.1, a batch of requests ahead of their answers."""
     with connect(hub, 30) as s:
         for start in range(0, count, 50):
             batch = b""

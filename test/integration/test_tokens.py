@@ -10,8 +10,9 @@ import time
 import jwt
 import pytest
 
-from client import (DETAIL, PATH, Refused, Stream, audience, b64, claims, connect, form, publish, published, request,
-                    sign, token)
+from client import (DETAIL, PATH, Refused, Stream, audience, b64, claims, form, publish, published, request, sign,
+                    token)
+from matrix import protocols
 from server import ISSUER, SECRET, Server, wait_for
 
 FILE_SECRET = "a-secret-that-stands-in-a-file-and-ends-with-a-newline-there-12345678"
@@ -21,6 +22,7 @@ NEWER_SECRET = "the-newer-secret-of-the-issuer-that-has-two-keys-at-the-same-tim
 CLOSED = "closed.example"  # a virtual host: no anonymous subscribers, a cookie of its own, an origin that may publish
 COOKIE = "__Secure-mercure_access_token"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+pytestmark = protocols("plain", "h2")
 
 # algorithm -> the issuer's iss, and the name of its key
 RSA = {"RS256": "rsa", "RS384": "rsa", "RS512": "rsa", "PS256": "rsa", "PS384": "rsa", "PS512": "rsa"}
@@ -70,11 +72,11 @@ def keys(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def hub(keys):
-    server = Server(hub=f"MercureHub On\nMercureAnonymous On\n{issuers(keys)}", main="LimitRequestFieldSize 40000",
+def hub(keys, protocol):
+    server = Server(**protocol, hub=f"MercureHub On\nMercureAnonymous On\n{issuers(keys)}", main="LimitRequestFieldSize 40000",
                     environment={"MERCURE_TEST_SECRET": ENV_SECRET})
     with open(server.config_file, "a") as f:
-        f.write(f"<VirtualHost 127.0.0.1:{server.port}>\nServerName {CLOSED}\nMercureHub On\nMercureCookieName my_cookie\n"
+        f.write(f"<VirtualHost 127.0.0.1:{server.port}>\nServerName {CLOSED}\n{server.tls_lines}MercureHub On\nMercureCookieName my_cookie\n"
                 f"MercurePublishOrigins https://app.example http://other.example:8080\n"
                 f"MercureIssuer {ISSUER} both HS256 {SECRET}\n</VirtualHost>\n")
     server.start()
@@ -90,7 +92,7 @@ def read_from(server, offset):
 
 def check_refused(server, ask, status, error, reason, resource=None):
     """`ask` makes a request. Its answer, its challenge, its body and its line in the error log are as they should be."""
-    resource = resource or f"http://localhost:{server.port}/.well-known/oauth-protected-resource{PATH}"
+    resource = resource or f"{server.origin}/.well-known/oauth-protected-resource{PATH}"
 
     def lines_of_request():
         offset = os.path.getsize(server.error_log)
@@ -280,11 +282,8 @@ def test_the_scheme_is_accepted_in_any_case(hub, scheme):
 
 def test_two_authorization_headers_are_400(hub):
     text = token(hub, ["a"])
-    with connect(hub) as s:
-        s.sendall(f"POST {PATH} HTTP/1.1\r\nHost: localhost:{hub.port}\r\nAuthorization: Bearer {text}\r\n"
-                  f"Authorization: Bearer {text}\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-                  f"Content-Length: 7\r\n\r\ntopic=a".encode())
-        assert s.recv(65536).startswith(b"HTTP/1.1 400 ")
+    headers = [("Authorization", f"Bearer {text}")] * 2 + list(FORM.items())
+    assert request(hub, "POST", PATH, headers, b"topic=a").status == 400
 
 
 def test_a_token_in_the_query_or_in_the_form_is_none(hub):
@@ -298,7 +297,7 @@ def test_a_token_in_the_query_or_in_the_form_is_none(hub):
 def test_no_anonymous_subscriber_is_401_without_an_error(hub):
     host = f"{CLOSED}:{hub.port}"
     check_refused(hub, lambda: request(hub, "GET", f"{PATH}?match=a", host=host), 401, None, "MercureAnonymous is Off",
-                  resource=f"http://{host}/.well-known/oauth-protected-resource{PATH}")
+                  resource=f"{hub.scheme}://{host}/.well-known/oauth-protected-resource{PATH}")
 
 
 def test_a_granted_nothing_is_insufficient_scope(hub):
@@ -418,7 +417,8 @@ def test_an_audience_that_is_nearly_the_hubs_is_refused(hub, change):
 
 
 def test_the_audience_of_another_port_or_scheme_is_refused(hub):
-    for aud in (f"http://localhost{PATH}", f"https://localhost:{hub.port}{PATH}", f"http://127.0.0.1:{hub.port}{PATH}"):
+    for aud in (f"{hub.scheme}://localhost{PATH}", f"{'http' if hub.tls else 'https'}://localhost:{hub.port}{PATH}",
+                f"{hub.scheme}://127.0.0.1:{hub.port}{PATH}"):
         check_publish(hub, bearer(altered(hub, aud=aud)), 401, "invalid_token", "aud does not hold")
 
 
@@ -550,7 +550,7 @@ def test_the_cookie_subscribes(hub):
 
 
 def test_the_header_beats_the_cookie(hub):
-    own = {"Origin": f"http://localhost:{hub.port}"}
+    own = {"Origin": hub.origin}
     good, bad = token(hub, ["a"]), token(hub, ["a"], exp=1)
     assert publish(hub, "a", bearer=good, headers={"Cookie": f"{COOKIE}={bad}"}).status == 200
     assert publish(hub, "a", bearer=bad, headers={"Cookie": f"{COOKIE}={good}", **own}).status == 401
@@ -560,32 +560,35 @@ def test_the_header_beats_the_cookie(hub):
 
 
 @pytest.mark.parametrize("headers,status", [
-    ({"Origin": "http://localhost:PORT"}, 200),
-    ({"Origin": "HTTP://LOCALHOST:PORT"}, 200),
-    ({"Referer": "http://localhost:PORT/a/page?q#f"}, 200),
-    ({"Referer": "http://localhost:PORT"}, 200),
-    ({"Origin": "http://localhost:PORT", "Referer": "https://evil.example/"}, 200),
+    ({"Origin": "OWN"}, 200),
+    ({"Origin": "SHOUTED"}, 200),
+    ({"Referer": "OWN/a/page?q#f"}, 200),
+    ({"Referer": "OWN"}, 200),
+    ({"Origin": "OWN", "Referer": "https://evil.example/"}, 200),
     ({}, 400),
     ({"Origin": ""}, 400),
     ({"Origin": "null"}, 400),
     ({"Origin": "https://evil.example"}, 400),
-    ({"Origin": "https://localhost:PORT"}, 400),
-    ({"Origin": "http://localhost"}, 400),
-    ({"Origin": "http://localhost:PORT.evil.example"}, 400),
-    ({"Origin": "http://localhost:PORT@evil.example"}, 400),
-    ({"Origin": "http://evil.example/http://localhost:PORT"}, 400),
-    ({"Origin": "null", "Referer": "http://localhost:PORT/"}, 400),
-    ({"Origin": "https://evil.example", "Referer": "http://localhost:PORT/"}, 400),
+    ({"Origin": "OTHER://localhost:PORT"}, 400),
+    ({"Origin": "SCHEME://localhost"}, 400),
+    ({"Origin": "OWN.evil.example"}, 400),
+    ({"Origin": "OWN@evil.example"}, 400),
+    ({"Origin": "http://evil.example/OWN"}, 400),
+    ({"Origin": "null", "Referer": "OWN/"}, 400),
+    ({"Origin": "https://evil.example", "Referer": "OWN/"}, 400),
     ({"Origin": "https://app.example"}, 400),
-    ({"Referer": "https://evil.example/http://localhost:PORT/"}, 400),
-    ({"Referer": "https://evil.example/?http://localhost:PORT/"}, 400),
-    ({"Referer": "http://localhost:PORT@evil.example/"}, 400),
+    ({"Referer": "https://evil.example/OWN/"}, 400),
+    ({"Referer": "https://evil.example/?OWN/"}, 400),
+    ({"Referer": "OWN@evil.example/"}, 400),
     ({"Referer": "localhost:PORT"}, 400),
     ({"Referer": ""}, 400),
 ])
 def test_a_publication_by_cookie_must_come_from_the_own_origin(hub, headers, status):
     cookie = {"Cookie": f"{COOKIE}={token(hub, ['a'])}"}
-    headers = {name: value.replace("PORT", str(hub.port)) for name, value in headers.items()}
+    words = {"OWN": hub.origin, "SHOUTED": hub.origin.upper(), "SCHEME": hub.scheme, "PORT": str(hub.port),
+             "OTHER": "http" if hub.tls else "https"}
+    for word, meaning in words.items():
+        headers = {name: value.replace(word, meaning) for name, value in headers.items()}
     answer = publish(hub, "a", bearer=False, headers={**cookie, **headers})
     assert answer.status == status
     if status == 400:
@@ -607,13 +610,13 @@ def test_a_publication_by_cookie_must_come_from_the_own_origin(hub, headers, sta
 ])
 def test_origins_that_are_listed_may_publish_by_cookie(hub, origin, status):
     host = f"{CLOSED}:{hub.port}"
-    text = token(hub, ["a"], aud=f"http://{host}{PATH}")
+    text = token(hub, ["a"], aud=f"{hub.scheme}://{host}{PATH}")
     assert publish(hub, "a", bearer=False, host=host, headers={"Cookie": f"my_cookie={text}", "Origin": origin}).status == status
 
 
 def test_a_cookie_of_another_name_than_the_configured_one_is_no_token(hub):
     host = f"{CLOSED}:{hub.port}"
-    text = token(hub, ["a"], ["a"], aud=f"http://{host}{PATH}")
+    text = token(hub, ["a"], ["a"], aud=f"{hub.scheme}://{host}{PATH}")
     Stream(hub, "a", host=host, headers={"Cookie": f"my_cookie={text}"}).close()
     with pytest.raises(Refused) as refused:
         Stream(hub, "a", host=host, headers={"Cookie": f"{COOKIE}={text}"})

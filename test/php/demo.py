@@ -24,7 +24,7 @@ OTHER_SECRET = "another-secret-than-the-site-has-long-enough-for-hs256"
 class Demo:
     """One running demo/run.sh. Has the `port` and `tls` that client.Stream wants."""
 
-    tls = False
+    tls = http2 = False
 
     def __init__(self, config="", **environment):
         self.port = free_port()

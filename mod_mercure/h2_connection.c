@@ -1,0 +1,562 @@
+/* h2_connection.c - see h2_connection.h.
+ *
+ * Connections with something to do are in a ring and take turns, each reading and writing a bounded amount at a time.
+ * What a session wants to send is put together in one place that all connections share, so that several streams' frames
+ * leave in one TLS record; only what the socket did not take is kept.
+ */
+#include "h2_connection.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "hold.h"
+#include "hub.h"
+#include "stream.h"
+#include "streamer.h"
+
+#define READ_AT_ONCE  (64u << 10) /* bytes before the next connection has its turn */
+#define WRITE_AT_ONCE (64u << 10)
+#define RECORD        (16u << 10) /* bytes of a TLS record */
+#define TURNS_AT_ONCE 256
+
+typedef struct connection {
+    timer timer; /* the first field: a timer that fires is a connection */
+    watch watch;
+    struct connection *next, *previous;             /* of all */
+    struct connection *next_ready, *previous_ready; /* in the ring of those with something to do; NULL: not in it */
+    h2_connections *all;
+    transport transport;
+    h2_session *session;
+    h2_lane *lane;
+    const char *hub_path;
+    char *unsent; /* what the socket did not take; NULL: nothing */
+    size_t unsent_len, unsent_at;
+    uint64_t written_ms;
+    unsigned stalled_ms;
+    counters_ticket counted;
+    bool readable; /* there may be more to read */
+    bool writable; /* the socket took all there was */
+    bool ending;   /* to be closed once all is sent */
+} connection;
+
+struct h2_connections {
+    streamer *streamer;
+    h2_pool *pool;
+    h2_session_kind *kind;
+    connection *first;
+    size_t count;
+    connection *ready;
+    unsigned long ids; /* guarded by being given out in the streamer's thread only */
+    bool going_away;
+    char into[WRITE_AT_ONCE + H2_FRAME_MOST];
+};
+
+static void close_connection(connection *c, bool clean);
+
+/* --- the ring --- */
+
+static void make_ready(connection *c)
+{
+    h2_connections *all = c->all;
+
+    if (c->next_ready != NULL) {
+        return;
+    }
+    if (all->ready == NULL) {
+        c->next_ready = c->previous_ready = c;
+        all->ready = c;
+        return;
+    }
+    c->next_ready = all->ready;
+    c->previous_ready = all->ready->previous_ready;
+    c->previous_ready->next_ready = c;
+    all->ready->previous_ready = c;
+}
+
+static void not_ready(connection *c)
+{
+    h2_connections *all = c->all;
+
+    if (c->next_ready == NULL) {
+        return;
+    }
+    if (c->next_ready == c) {
+        all->ready = NULL;
+    } else {
+        c->next_ready->previous_ready = c->previous_ready;
+        c->previous_ready->next_ready = c->next_ready;
+        all->ready = all->ready == c ? c->next_ready : all->ready;
+    }
+    c->next_ready = c->previous_ready = NULL;
+}
+
+static connection *connection_of(const h2_stream *s)
+{
+    return h2_session_get_owner(s->session);
+}
+
+void h2_connection_has_work(h2_stream *s)
+{
+    make_ready(connection_of(s));
+}
+
+/* --- requests --- */
+
+/* In the streamer's thread: an exchange has news. */
+static void take_news(streamer *st, void *data)
+{
+    h2_exchange *x = data;
+    h2_stream *s = *h2_exchange_tag(x);
+    struct hold_arrival *arrival = NULL;
+    bool finished = false;
+
+    if (s != NULL) {
+        make_ready(connection_of(s));
+        finished = h2_stream_take_news(s);
+    } else {
+        finished = h2_exchange_take_end(x);
+    }
+    if (finished) {
+        arrival = h2_exchange_arrival(x);
+    }
+    if (arrival != NULL && s != NULL && s->events == NULL) {
+        s->events = arrival->stream;
+        arrival->stream->h2 = s;
+        hold_arrive_now(st, arrival);
+    } else if (arrival != NULL) {
+        hold_arrival_discard(st, arrival);
+    }
+    h2_exchange_release(x);
+}
+
+/* Any thread. */
+static void on_news(void *context, h2_exchange *x)
+{
+    if (!streamer_post(context, take_news, h2_exchange_hold(x))) {
+        h2_exchange_abort(x); /* no memory: the runner must not wait for ever */
+        h2_exchange_release(x);
+    }
+}
+
+static bool is_for_hub(const connection *c, const h2_head *head)
+{
+    const char *path = h2_head_path(head);
+    size_t len = strlen(c->hub_path);
+
+    return strncmp(path, c->hub_path, len) == 0 && strchr("?/", path[len]) != NULL; /* the path's end, too */
+}
+
+static void run_request(void *owner, h2_stream *s)
+{
+    connection *c = owner;
+
+    *h2_exchange_tag(s->exchange) = s;
+    h2_exchange_listen(s->exchange, (h2_exchange_listener){on_news, c->all->streamer});
+    s->job = h2_pool_run(c->lane, s->exchange, s->id, is_for_hub(c, h2_exchange_head(s->exchange)));
+    if (s->job == NULL) {
+        h2_stream_reset(s, H2_REFUSED_STREAM);
+    }
+}
+
+/* The hub's own requests run when their body is complete, so that no thread waits for a slow publisher. */
+static bool wants_body(void *owner, const h2_head *head, size_t waiting)
+{
+    return waiting < (1u << 20) && is_for_hub(owner, head);
+}
+
+static void stream_moved(void *owner, h2_stream *s)
+{
+    connection *c = owner;
+
+    stream_progressed(c->all->streamer, s->events);
+}
+
+static void stream_closed(void *owner, h2_stream *s)
+{
+    connection *c = owner;
+    stream *events = s->events;
+
+    if (s->job != NULL) {
+        h2_job_drop(s->job);
+        s->job = NULL;
+    }
+    if (events != NULL) {
+        s->events = NULL;
+        events->h2 = NULL;
+        stream_close(c->all->streamer, events, false);
+    }
+}
+
+static const h2_session_owner owner_calls = {run_request, wants_body, stream_moved, stream_closed};
+
+/* --- reading and writing --- */
+
+/* False when the connection has failed. */
+static bool read_some(connection *c)
+{
+    char *into = c->all->into;
+    size_t total = 0;
+
+    while (c->readable && !c->ending && total < READ_AT_ONCE) {
+        ssize_t got = transport_read(&c->transport, into, RECORD);
+        if (got < 0) {
+            return false;
+        }
+        if (got == 0) {
+            c->readable = false;
+            return true;
+        }
+        total += (size_t)got;
+        if (!h2_session_receive(c->session, into, (size_t)got, c->all->streamer->now_ms)) {
+            c->ending = true;
+        }
+    }
+    return true;
+}
+
+/* Write bytes; what the socket does not take is kept. False when the connection has failed. */
+static bool write_bytes(connection *c, const char *bytes, size_t len)
+{
+    while (len > 0 && c->writable) {
+        ssize_t sent = transport_write(&c->transport, bytes, len);
+        if (sent < 0) {
+            return false;
+        }
+        if (sent == 0) {
+            c->writable = false;
+            break;
+        }
+        bytes += sent;
+        len -= (size_t)sent;
+        c->written_ms = c->all->streamer->now_ms;
+    }
+    if (len > 0) {
+        c->unsent = malloc(len);
+        if (c->unsent == NULL) {
+            return false;
+        }
+        memcpy(c->unsent, bytes, len);
+        c->unsent_len = len;
+        c->unsent_at = 0;
+    }
+    return true;
+}
+
+/* What was kept, first. */
+static bool write_unsent(connection *c)
+{
+    while (c->unsent != NULL && c->writable) {
+        ssize_t sent = transport_write(&c->transport, c->unsent + c->unsent_at, c->unsent_len - c->unsent_at);
+        if (sent < 0) {
+            return false;
+        }
+        if (sent == 0) {
+            c->writable = false;
+            return true;
+        }
+        c->written_ms = c->all->streamer->now_ms;
+        c->unsent_at += (size_t)sent;
+        if (c->unsent_at == c->unsent_len) {
+            free(c->unsent);
+            c->unsent = NULL;
+        }
+    }
+    return true;
+}
+
+/* Write up to a turn's worth. `*more`: it was not all. */
+static bool write_some(connection *c, bool *more)
+{
+    h2_connections *all = c->all;
+    ssize_t len;
+
+    *more = false;
+    if (!write_unsent(c)) {
+        return false;
+    }
+    if (c->unsent != NULL) {
+        return true;
+    }
+    len = h2_session_send(c->session, all->into, sizeof(all->into), all->streamer->now_ms);
+    if (len < 0 || !write_bytes(c, all->into, (size_t)len)) {
+        return false;
+    }
+    *more = c->writable && (size_t)len > WRITE_AT_ONCE;
+    return true;
+}
+
+static void look_at_deadlines(connection *c)
+{
+    streamer *st = c->all->streamer;
+    uint64_t due = UINT64_MAX;
+
+    if (!c->ending && !h2_session_look(c->session, st->now_ms, &due)) {
+        c->ending = true;
+        make_ready(c);
+    }
+    if (c->unsent != NULL && c->stalled_ms > 0) {
+        uint64_t end = c->written_ms + c->stalled_ms;
+        due = end < due ? end : due;
+    }
+    if (c->ending && due > st->now_ms + 1000) {
+        due = st->now_ms + 1000;
+    }
+    if (due != UINT64_MAX) {
+        timer_arm(&st->wheel, &c->timer, due > st->now_ms ? due : st->now_ms + TIMER_TICK_MS);
+    }
+}
+
+static void fire(void *context, timer *t)
+{
+    streamer *st = context;
+    connection *c = (connection *)t;
+
+    if (c->unsent != NULL && c->stalled_ms > 0 && st->now_ms >= c->written_ms + c->stalled_ms) {
+        close_connection(c, false); /* it does not read at all */
+        return;
+    }
+    look_at_deadlines(c);
+}
+
+/* A connection's turn. */
+static void work(connection *c)
+{
+    bool more = false;
+
+    if (!read_some(c) || !write_some(c, &more)) {
+        close_connection(c, false);
+        return;
+    }
+    h2_session_tell_moved(c->session);
+    if (c->unsent == NULL && h2_session_is_over(c->session)) {
+        close_connection(c, true);
+        return;
+    }
+    if (more || (c->readable && !c->ending)) {
+        make_ready(c);
+    }
+    look_at_deadlines(c);
+}
+
+bool h2_connections_work(h2_connections *all)
+{
+    unsigned turns;
+
+    for (turns = 0; turns < TURNS_AT_ONCE && all->ready != NULL; turns++) {
+        connection *c = all->ready;
+        not_ready(c);
+        work(c);
+    }
+    return all->ready != NULL;
+}
+
+static void on_event(streamer *st, watch *w, unsigned events)
+{
+    connection *c = (connection *)((char *)w - offsetof(connection, watch));
+
+    (void)st;
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+        c->readable = true;
+    }
+    if (events & EPOLLOUT) {
+        c->writable = true;
+    }
+    if (events & (EPOLLHUP | EPOLLERR)) {
+        close_connection(c, false);
+        return;
+    }
+    make_ready(c);
+}
+
+/* --- connections come and go --- */
+
+void h2_arrival_discard(streamer *st, h2_arrival *arrival)
+{
+    counters_leave(st->counters, &arrival->counted);
+    atomic_fetch_sub(&st->connections, 1);
+    h2_client_release(arrival->client);
+    free(arrival->early);
+    free(arrival);
+}
+
+static void free_connection(connection *c)
+{
+    if (c->session != NULL) {
+        h2_session_free(c->session);
+    }
+    if (c->lane != NULL) {
+        h2_lane_close(c->lane);
+    }
+    free(c->unsent);
+    free(c);
+}
+
+static void close_connection(connection *c, bool clean)
+{
+    h2_connections *all = c->all;
+
+    timer_cancel(&c->timer);
+    not_ready(c);
+    h2_session_free(c->session);
+    c->session = NULL;
+    not_ready(c); /* streams that closed may have made it ready again */
+    transport_close(&c->transport, clean);
+    if (c->previous != NULL) {
+        c->previous->next = c->next;
+    } else {
+        all->first = c->next;
+    }
+    if (c->next != NULL) {
+        c->next->previous = c->previous;
+    }
+    all->count--;
+    counters_leave(all->streamer->counters, &c->counted);
+    atomic_fetch_sub(&all->streamer->connections, 1);
+    free_connection(c);
+}
+
+/* A connection and the transport that came with its arrival. */
+typedef struct {
+    h2_arrival *arrival;
+    transport transport;
+} landing;
+
+static connection *create_connection(streamer *st, const landing *l)
+{
+    connection *c = calloc(1, sizeof(*c));
+
+    if (c == NULL) {
+        return NULL;
+    }
+    c->timer.fire = fire;
+    c->watch.event = on_event;
+    c->all = st->h2;
+    c->transport = l->transport;
+    c->hub_path = l->arrival->hub_path;
+    c->stalled_ms = l->arrival->stalled_ms;
+    c->written_ms = st->now_ms;
+    c->readable = c->writable = true;
+    c->session = h2_session_create(st->h2->kind, &l->arrival->limits, &owner_calls, c, st->now_ms);
+    c->lane = h2_lane_create(st->h2->pool, l->arrival->client, ++st->h2->ids);
+    if (c->session == NULL || c->lane == NULL) {
+        free_connection(c);
+        return NULL;
+    }
+    return c;
+}
+
+/* In the streamer's thread. */
+static void land(streamer *st, void *data)
+{
+    landing *l = data;
+    connection *c = st->h2->going_away ? NULL : create_connection(st, l);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
+
+    if (c != NULL) {
+        event.data.ptr = &c->watch;
+        if (epoll_ctl(st->epoll, EPOLL_CTL_ADD, c->transport.fd, &event) != 0) {
+            free_connection(c);
+            c = NULL;
+        }
+    }
+    if (c == NULL) {
+        transport_close(&l->transport, false);
+        h2_arrival_discard(st, l->arrival);
+        free(l);
+        return;
+    }
+    c->next = st->h2->first;
+    if (c->next != NULL) {
+        c->next->previous = c;
+    }
+    st->h2->first = c;
+    st->h2->count++;
+    c->counted = l->arrival->counted;
+    l->arrival->counted = (counters_ticket){{0}};
+    if (l->arrival->early_len > 0 &&
+        !h2_session_receive(c->session, l->arrival->early, l->arrival->early_len, st->now_ms)) {
+        c->ending = true;
+    }
+    make_ready(c);
+    atomic_fetch_add(&st->connections, 1); /* of what the arrival gives back */
+    h2_arrival_discard(st, l->arrival);
+    free(l);
+}
+
+void h2_connection_arrive(streamer *st, h2_arrival *arrival, int fd, SSL *ssl)
+{
+    landing *l = calloc(1, sizeof(*l));
+    transport t;
+
+    if (!transport_take_over(&t, fd, ssl, arrival->vanished_after_ms)) {
+        free(l);
+        h2_arrival_discard(st, arrival);
+        return;
+    }
+    if (l != NULL) {
+        l->arrival = arrival;
+        l->transport = t;
+    }
+    if (l == NULL || !streamer_post(st, land, l)) {
+        free(l);
+        transport_close(&t, false);
+        h2_arrival_discard(st, arrival);
+    }
+}
+
+/* --- all of them --- */
+
+h2_connections *h2_connections_create(streamer *st, unsigned threads)
+{
+    h2_connections *all = calloc(1, sizeof(*all));
+
+    if (all == NULL) {
+        return NULL;
+    }
+    all->streamer = st;
+    all->kind = h2_session_kind_create();
+    all->pool = all->kind != NULL ? h2_pool_create(threads) : NULL;
+    if (all->pool == NULL) {
+        h2_session_kind_free(all->kind);
+        free(all);
+        return NULL;
+    }
+    return all;
+}
+
+void h2_connections_go_away(h2_connections *all)
+{
+    connection *c;
+
+    all->going_away = true;
+    for (c = all->first; c != NULL; c = c->next) {
+        h2_session_go_away(c->session);
+        make_ready(c);
+    }
+}
+
+size_t h2_connections_count(const h2_connections *all)
+{
+    return all->count;
+}
+
+void h2_connections_close(h2_connections *all)
+{
+    while (all->first != NULL) {
+        close_connection(all->first, false);
+    }
+}
+
+bool h2_connections_stop_requests(h2_connections *all, unsigned wait_ms)
+{
+    return h2_pool_stop(all->pool, wait_ms);
+}
+
+void h2_connections_free(h2_connections *all)
+{
+    h2_pool_free(all->pool);
+    h2_session_kind_free(all->kind);
+    free(all);
+}
