@@ -7,8 +7,8 @@ numbers are RFC 9113's sections.
 
 import pytest
 
-from h2frames import (BIGGEST_WINDOW, GOAWAY, INCREMENTAL, INITIAL_WINDOW_SIZE, RST_STREAM, Code, Peer, block, data, frame,
-                      h2_server, head, headers, literal, priority, publication, rst_stream, settings, subscription, update)
+from h2frames import (BIGGEST_WINDOW, INCREMENTAL, INITIAL_WINDOW_SIZE, Code, Peer, block, head, headers, literal,
+                      publication, rst_stream, subscription, update)
 from server import Server
 
 PAGE = "an ordinary page\n"
@@ -19,8 +19,8 @@ BIG = 300_000
 
 @pytest.fixture(scope="module")
 def server():
-    """One server for all cases. Whatever they did to it, it serves a subscription at the end, and no child of it had to be replaced."""
-    server = h2_server(Server, main='Header always set x-cookie "expr=%{HTTP_COOKIE}"\n')
+    """One server for all cases. Whatever they did to it, at the end it serves a subscription, and no child was replaced."""
+    server = Server(http2=True, main='Header always set x-cookie "expr=%{HTTP_COOKIE}"\n')
     try:
         with open(f"{server.htdocs}/big", "w") as f:
             f.write("b" * BIG)

@@ -7,7 +7,6 @@ was reset what had arrived before can still be read.
 """
 
 import enum
-import os
 import select
 import socket
 import ssl
@@ -218,6 +217,7 @@ class Peer:
         self.ended = set()      # streams that the server has ended
         self.resets = {}        # stream: code of RST_STREAM
         self.goaways = []       # codes
+        self.last_stream = None  # of the last GOAWAY
         self.updates = {}       # stream, or 0: what WINDOW_UPDATE frames added
         self.settings = {}      # the server's
         self.acks = 0           # of our SETTINGS
@@ -302,9 +302,10 @@ class Peer:
         self.unsent += self.outgoing.read()
 
     def request(self, stream, fields, end=True, body=None):
-        """Send a request."""
-        more = b"" if body is None else data(stream, body, True)
-        return self.send(headers(stream, fields, end and body is None), more)
+        """Send a request; its body in frames of 16 KiB, whatever the window says."""
+        pieces = [] if body is None else [body[i:i + 16384] for i in range(0, len(body), 16384)] or [b""]
+        return self.send(headers(stream, fields, end and not pieces),
+                         *[data(stream, piece, i == len(pieces) - 1) for i, piece in enumerate(pieces)])
 
     # --- reading ---
 
@@ -381,6 +382,7 @@ class Peer:
             self.resets[stream] = f.error_code
         elif f.type == GOAWAY:
             self.goaways.append(f.error_code)
+            self.last_stream = f.last_stream_id
         elif f.type == WINDOW_UPDATE:
             self.updates[stream] = self.updates.get(stream, 0) + f.window_increment
         elif f.type == SETTINGS and "ACK" in f.flags:
@@ -472,11 +474,3 @@ class Peer:
     def wait_body(self, stream, text, seconds=5):
         text = octets(text)
         self.wait(lambda: text in self.bodies.get(stream, b""), f"{text[:60]!r} in stream {stream}", seconds)
-
-
-def h2_server(make, config="", **options):
-    """A server whose virtual host speaks HTTP/2; `make` is make_server, or Server."""
-    modules = list(options.pop("modules", ()))
-    if os.environ.get("H2_OF") == "mod_http2":
-        return make(tls=True, modules=modules + ["http2"], config=f"Protocols h2 http/1.1\n{config}", **options)
-    return make(tls=True, modules=modules, config=f"Protocols h2 http/1.1\nMercureHTTP2 On\n{config}", **options)

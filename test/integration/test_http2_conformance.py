@@ -94,7 +94,8 @@ FRAMES = [
     case("5.1.1", "a stream with an even number", headers(2, GET), expect=protocol_error),
     case("5.1.1", "a stream with a smaller number than the last", headers(5, GET), headers(3, GET),
          expect=not_answered_again(3, Code.PROTOCOL_ERROR, Code.STREAM_CLOSED)),
-    case("5.1.1", "numbers may be skipped", headers(101, GET), headers(2**31 - 1, GET), expect=both(served(101), served(2**31 - 1))),
+    case("5.1.1", "numbers may be skipped", headers(101, GET), headers(2**31 - 1, GET),
+         expect=both(served(101), served(2**31 - 1))),
 
     # 5.3.2 Priority Signaling in HTTP/2 is deprecated, and must go on to be accepted
     case("5.3.2", "HEADERS with a priority", frame(HEADERS, END_STREAM | END_HEADERS | WITH_PRIORITY, 1, bytes(5) + GET),
@@ -122,7 +123,7 @@ FRAMES = [
     case("6.1", "DATA with padding longer than its payload", is_open, frame(DATA, PADDED, 1, b"\xff"), expect=protocol_error),
     case("6.1", "DATA too short to tell its padding", is_open, frame(DATA, PADDED, 1, b""), expect=malformed_frame),
     case("6.1", "padding is no part of the body", headers(1, publication(), end=False),
-         *[frame(DATA, PADDED, 1, padded(update("a", event_id="urn:x:6.1")[i:i + 1], 255)) for i in range(len(update("a", event_id="urn:x:6.1")))],
+         *[frame(DATA, PADDED, 1, padded(bytes([byte]), 255)) for byte in update("a", event_id="urn:x:6.1")],
          frame(DATA, PADDED | END_STREAM, 1, padded(b"", 9)), expect=published(1, "urn:x:6.1")),
     case("6.1", "empty DATA ends a body", headers(1, publication(), end=False), data(1, update("a", event_id="urn:x:6.1e")),
          data(1, b""), data(1, b"", True), expect=published(1, "urn:x:6.1e")),
@@ -160,9 +161,9 @@ FRAMES = [
     case("RFC 9218 2.1", "SETTINGS_NO_RFC7540_PRIORITIES of 2", settings((NO_RFC7540_PRIORITIES, 2)), expect=protocol_error),
     case("6.5.3", "every SETTINGS is acknowledged", settings(), settings((ENABLE_PUSH, 0)), settings((MAX_FRAME_SIZE, 2**24 - 1)),
          expect=lambda peer: peer.wait(lambda: peer.acks == 4, "four acknowledgements")),
-    case("6.5.3", "values are taken in order", settings((INITIAL_WINDOW_SIZE, 1), (INITIAL_WINDOW_SIZE, 2), (INITIAL_WINDOW_SIZE, 3)),
-         headers(1, GET), expect=lambda peer: (peer.wait_body(1, PAGE[:3]), ignored(peer), peer.wait_body(1, PAGE[:3]),
-                                               check_equal(peer.bodies[1], PAGE[:3].encode()))),
+    case("6.5.3", "values are taken in order",
+         settings((INITIAL_WINDOW_SIZE, 1), (INITIAL_WINDOW_SIZE, 2), (INITIAL_WINDOW_SIZE, 3)), headers(1, GET),
+         expect=lambda peer: (peer.wait_body(1, PAGE[:3]), ignored(peer), check_equal(peer.bodies[1], PAGE[:3].encode()))),
 
     # 6.6 and 8.4 PUSH_PROMISE
     case("6.6", "PUSH_PROMISE of a client", is_open, frame(PUSH_PROMISE, END_HEADERS, 1, b"\x00\x00\x00\x02" + GET),
@@ -210,7 +211,8 @@ FRAMES = [
          frame(CONTINUATION, END_HEADERS, 1, b""), expect=protocol_error),
     case("6.10", "CONTINUATION after CONTINUATION with END_HEADERS", frame(HEADERS, 0, 1, block(publication())),
          frame(CONTINUATION, END_HEADERS, 1, b""), frame(CONTINUATION, END_HEADERS, 1, b""), expect=protocol_error),
-    case("6.10", "CONTINUATION after DATA", is_open, data(1, b"x"), frame(CONTINUATION, END_HEADERS, 1, b""), expect=protocol_error),
+    case("6.10", "CONTINUATION after DATA", is_open, data(1, b"x"), frame(CONTINUATION, END_HEADERS, 1, b""),
+         expect=protocol_error),
     case("6.10", "DATA after CONTINUATION without END_HEADERS", frame(HEADERS, 0, 1, block(publication())),
          frame(CONTINUATION, 0, 1, b""), data(1, b"x"), expect=protocol_error),
 
@@ -245,7 +247,8 @@ BEGINNINGS = [
     case("3.4", "HEADERS before SETTINGS", PREFACE + headers(1, GET), expect=refused_connection),
     case("3.4", "an acknowledgement before SETTINGS", PREFACE + frame(SETTINGS, ACK), expect=refused_connection),
     case("3.4", "a request right behind the preface", PREFACE + settings() + headers(1, GET), expect=served(1)),
-    case("3.4", "a preface and a request byte by byte", *[bytes([b]) for b in PREFACE + settings() + headers(1, GET)], expect=served(1)),
+    case("3.4", "a preface and a request byte by byte", *[bytes([b]) for b in PREFACE + settings() + headers(1, GET)],
+         expect=served(1)),
     case("3.4", "the server's first frame is SETTINGS", PREFACE + settings() + headers(1, GET) + ping(),
          expect=lambda peer: (served(1)(peer), check_equal((peer.frames[0].type, peer.frames[0].flags), (SETTINGS, set())))),
     case("3.4", "the server does not wait for the client's SETTINGS", PREFACE,
@@ -325,7 +328,7 @@ def test_goaway_names_the_last_stream_that_was_taken(server):
         peer.wait_answer(7, 200)
         peer.send(window_update(0, 0))
         peer.wait_closed()
-        assert [f.last_stream_id for f in peer.frames if f.type == GOAWAY][-1] >= 7, peer.story()
+        assert peer.last_stream >= 7, peer.story()
 
 
 @pytest.mark.parametrize("farewell", [goaway(), goaway(0, Code.NO_ERROR, b"leaving" * 100)],
@@ -393,7 +396,9 @@ def test_an_event_waits_for_the_window_and_comes_in_pieces(server):
 def test_no_more_than_the_connections_window_is_sent(server):
     """6.9.1: two large files share 65,535 bytes; an update of the connection's window lets both go on."""
     with Peer(server, greet=False) as peer:
-        peer.send(PREFACE, settings((INITIAL_WINDOW_SIZE, BIGGEST_WINDOW)), headers(1, head("GET", "/big")), headers(3, head("GET", "/big")))
+        peer.send(PREFACE, settings((INITIAL_WINDOW_SIZE, BIGGEST_WINDOW)))
+        peer.send(*[headers(stream, head("GET", "/big")) for stream in (1, 3)])
+
         def got():
             return sum(len(b) for b in peer.bodies.values())
         peer.wait(lambda: got() >= 65535, "the connection's window")
@@ -441,28 +446,29 @@ def test_a_client_that_overruns_the_servers_window(server):
             assert sent <= allowed + peer.updates.get(1, 0) or peer.status(1) == 413, peer.story()
 
 
-def pour(peer, stream, one, cost, count):
-    """Send a frame so many times, each `cost` bytes of the window, never more than the server's windows allow."""
-    left = {0: 65535 + peer.updates.get(0, 0) - peer.spent, stream: peer.settings.get(INITIAL_WINDOW_SIZE, 65535)}
-    before = dict(peer.updates)
-    sent = 0
+def pour(peer, stream, piece, cost, count):
+    """Send DATA so many times, each `cost` bytes, when the server's windows allow: those of the connection and of the stream."""
+    spent_here = 0
+
+    def fits():
+        room = 65535 + peer.updates.get(0, 0) - peer.spent
+        if stream not in peer.resets:
+            room = min(room, peer.settings.get(INITIAL_WINDOW_SIZE, 65535) + peer.updates.get(stream, 0) - spent_here)
+        return room >= cost
     for _ in range(count):
-        def fits():
-            return all(left[s] + peer.updates.get(s, 0) - before.get(s, 0) - sent >= cost for s in left if stream not in peer.resets or s == 0)
         peer.wait(lambda: fits() or peer.goaways, "room in the server's windows")
-        if peer.goaways or not peer.send(one):
+        if peer.goaways or not peer.send(piece):
             break
-        sent += cost
-    peer.spent += sent
+        spent_here += cost
+        peer.spent += cost
 
 
 def test_padding_gives_the_window_back(server):
     """6.9.1: the whole payload of DATA counts, and its padding too is given back."""
     body = update("a", event_id="urn:x:padding")
     with Peer(server) as peer:
-        peer.spent = 0
+        peer.spent = len(body)
         peer.send(headers(1, publication(), end=False), data(1, body))
-        peer.spent += len(body)
         assert peer.settle()
         pour(peer, 1, frame(DATA, PADDED, 1, padded(b"&", 255)), 257, 800)
         peer.send(data(1, b"", True))

@@ -1,11 +1,13 @@
-"""Requests over HTTP/2: RFC 9113 section 8, and their compression, RFC 7541. Each test's id or text names the section that it holds."""
+"""Requests over HTTP/2: RFC 9113 section 8, and their compression, RFC 7541. Each test's id or text names the section that it
+holds.
+"""
 
 import pytest
 
 from client import Stream
-from h2cases import (GET, NAMED, malformed, ignored, served, published, both, check_equal, case, compression_error, server)
+from h2cases import (GET, NAMED, malformed, ignored, served, published, check_equal, compression_error, server)
 from h2frames import (INCREMENTAL, NEVER_INDEXED, WITHOUT_INDEXING, Peer, block, data, head, headers, indexed, integer,
-                      literal, padded, publication, size_update, string, update)
+                      literal, publication, size_update, string, update)
 
 # --- 8.2, 8.3: what a request may look like ---
 
@@ -30,9 +32,11 @@ REQUESTS = [
     field("8.2.1", "a name in upper case", ("X-A", "1")),
     field("8.2.1", "a name with a colon", ("x:a", "1")),
     field("8.2.1", "an empty name", ("", "1")),
-    *[field("8.2.1", f"a value with the byte {byte:#04x}", ("x-a", b"one" + bytes([byte]) + b"two")) for byte in (0x00, 0x0A, 0x0D)],
+    *[field("8.2.1", f"a value with the byte {byte:#04x}", ("x-a", b"one" + bytes([byte]) + b"two"))
+      for byte in (0x00, 0x0A, 0x0D)],
     *[field("8.2.1", f"a value that {where} with {name}", ("x-a", value))
-      for where, name, value in (("begins", "a space", " v"), ("ends", "a space", "v "), ("begins", "a tab", "\tv"), ("ends", "a tab", "v\t"))],
+      for where, name, value in (("begins", "a space", " v"), ("ends", "a space", "v "), ("begins", "a tab", "\tv"),
+                                 ("ends", "a tab", "v\t"))],
     field("8.2.1", "an empty value", ("x-a", ""), expect=page),
     field("8.2.1", "a value with bytes from 0x80", ("x-a", b"gr\xc3\xbc\xdfe \xff"), expect=page),
     field("8.2.1", "a value with a tab inside", ("x-a", "one\ttwo"), expect=page),
@@ -48,7 +52,8 @@ REQUESTS = [
     field("8.2.2", "te: trailers", ("te", "trailers"), expect=page),
 
     # 8.2.3 Compressing the Cookie Header Field
-    field("8.2.3", "crumbs of a cookie are joined", ("cookie", "a=1"), ("x-between", "1"), ("cookie", "b=2; c=3"), ("cookie", "d=4"),
+    field("8.2.3", "crumbs of a cookie are joined", ("cookie", "a=1"), ("x-between", "1"), ("cookie", "b=2; c=3"),
+          ("cookie", "d=4"),
           expect=lambda peer: check_equal(peer.wait_answer(1, 200).headers["x-cookie"], "a=1; b=2; c=3; d=4")),
 
     # 8.3 HTTP Control Data
@@ -102,7 +107,8 @@ def test_requests(server, fields, expect):
 # --- 8.1.1: what content-length says of a body ---
 
 LENGTHS = [pytest.param(length, pieces, id=f"8.1.1 {what}") for what, length, pieces in (
-    ("a byte too few", 1, [0]), ("a byte too many", -1, [0]), ("too few in two pieces", 1, [5]), ("too many in two pieces", -1, [5]),
+    ("a byte too few", 1, [0]), ("a byte too many", -1, [0]), ("too few in two pieces", 1, [5]),
+    ("too many in two pieces", -1, [5]),
     ("no number", "x", [0]), ("a negative number", "-1", [0]), ("a signed number", "+%d", [0]), ("a list", "%d, %d", [0]),
     ("hexadecimal", "0x20", [0]), ("more than 64 bits", "184467440737095516%d", [0]), ("empty", "", [0]))]
 
@@ -133,7 +139,8 @@ def test_content_length(server, request, length, pieces):
 @pytest.mark.parametrize("fields,end", [
     pytest.param([("content-length", "5")], True, id="8.1.1 a length, but the request ends with its head"),
     pytest.param([("content-length", "3"), ("content-length", "4")], False, id="8.1.1 two lengths that differ"),
-    pytest.param([("content-length", "4"), ("content-length", "3")], False, id="8.1.1 two lengths that differ, the other way round"),
+    pytest.param([("content-length", "4"), ("content-length", "3")], False,
+                 id="8.1.1 two lengths that differ, the other way round"),
 ])
 def test_content_length_of_the_head(server, fields, end):
     with Peer(server) as peer:
@@ -145,7 +152,8 @@ def test_content_length_that_is_right(server):
     """8.1.1"""
     body = update("a", event_id="urn:x:8.1.1")
     with Peer(server) as peer:
-        peer.send(headers(1, publication(("content-length", str(len(body)))), end=False), data(1, body[:3]), data(1, body[3:], True))
+        peer.send(headers(1, publication(("content-length", str(len(body)))), end=False))
+        peer.send(data(1, body[:3]), data(1, body[3:], True))
         published(1, "urn:x:8.1.1")(peer)
 
 
@@ -170,7 +178,7 @@ def hpack_case(section, what, fields, expect=compression_error):
 
 def all_served(peer):
     for stream in (1, 3, 5):
-        if stream == 1 or stream <= peer.last_stream:
+        if stream == 1 or stream <= peer.newest:
             peer.wait_answer(stream, 200)
     ignored(peer)
 
@@ -182,8 +190,8 @@ COMPRESSION = [
     hpack_case("2.3.3", "an index past both tables, of a name", GET + literal(62, "x")),
     hpack_case("2.3.3", "a huge index", GET + indexed(2**28)),
     hpack_case("2.3.2", "an entry serves later requests", [GET + NAMED, GET + indexed(62), GET + literal(62, "2")], all_served),
-    hpack_case("3.2", "entries from the static table", indexed(2) + indexed(7) + literal(1, "localhost") + literal(4, "/index.html"),
-               all_served),
+    hpack_case("3.2", "entries from the static table",
+               indexed(2) + indexed(7) + literal(1, "localhost") + literal(4, "/index.html"), all_served),
     hpack_case("4.2", "a table larger than was allowed", size_update(4097) + GET),
     hpack_case("4.2", "a huge table", size_update(2**31) + GET),
     hpack_case("4.2", "a table of the size that was allowed", size_update(4096) + GET, all_served),
@@ -194,7 +202,8 @@ COMPRESSION = [
     hpack_case("4.4", "an entry larger than the table empties it", [GET + NAMED + literal("x-b", "2" * 5000, INCREMENTAL),
                                                                      GET + indexed(62)]),
     hpack_case("4.4", "an entry that others have driven out",
-               [GET + NAMED + literal("x-b", "2" * 2000, INCREMENTAL) + literal("x-c", "3" * 2000, INCREMENTAL), GET + indexed(64)]),
+               [GET + NAMED + literal("x-b", "2" * 2000, INCREMENTAL) + literal("x-c", "3" * 2000, INCREMENTAL),
+                GET + indexed(64)]),
     hpack_case("5.1", "an integer of more than 32 bits", GET + b"\xff\xff\xff\xff\xff\xff\x0f"),
     hpack_case("5.1", "an integer of 100 bytes", GET + b"\xff" + b"\x80" * 98 + b"\x01"),
     hpack_case("5.1", "a block ends within an integer", GET + b"\xff\x80"),
@@ -214,6 +223,6 @@ COMPRESSION = [
 def test_compression(server, blocks, expect):
     with Peer(server) as peer:
         for i, payload in enumerate(blocks):
-            peer.last_stream = 2 * i + 1
-            peer.request(peer.last_stream, payload)
+            peer.newest = 2 * i + 1
+            peer.request(peer.newest, payload)
         expect(peer)
