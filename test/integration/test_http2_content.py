@@ -39,6 +39,10 @@ echo json_encode(['length' => $length, 'sha256' => hash_final($hash), 'announced
     "endless.php": """<?php
 for (;;) { echo str_repeat('x', 10000); flush(); usleep(1000); }
 """,
+    "read.cgi": """#!/bin/sh
+printf 'Content-Type: text/plain\r\n\r\n'
+echo "$CONTENT_LENGTH $(head -c "${CONTENT_LENGTH:-0}" | wc -c) $HTTPS $SSL_PROTOCOL $SERVER_PROTOCOL"
+""",
     "status.php": """<?php
 http_response_code(418); header('Set-Cookie: a=1'); header('Set-Cookie: b=2', false); header('Connection: close'); echo 'tea';
 """,
@@ -60,6 +64,10 @@ SetHandler "proxy:unix:{dir}/php.sock|fcgi://localhost"
 <Location /spooled>
 SetEnv proxy-sendcl 1
 </Location>
+AddHandler cgi-script .cgi
+<Directory {dir}/htdocs>
+Options +ExecCGI
+</Directory>
 Alias /spooled {dir}/htdocs
 Alias /limited {dir}/htdocs
 <Location /limited>
@@ -93,13 +101,13 @@ SSLVerifyClient require
 LogFormat "%a %>s %b %X %H %O |%r" own
 CustomLog {dir}/own.log own
 """
-MAIN = "ExtendedStatus On\nLimitRequestFields 30\nLimitRequestFieldSize 1000\nLimitRequestLine 500\n"
+MAIN = "ScriptSock cgid.sock\nExtendedStatus On\nLimitRequestFields 30\nLimitRequestFieldSize 1000\nLimitRequestLine 500\n"
 
 
 class Site:
     def __init__(self, mpm):
         self.server = s = Server(mpm=mpm, http2=True, main=MAIN,
-                                 modules=["deflate", "filter", "proxy", "proxy_fcgi", "remoteip", "status"])
+                                 modules=["deflate", "filter", "proxy", "proxy_fcgi", "remoteip", "status", "cgid"])
         self.php = None
         s.rewrite("</VirtualHost>", CONFIG.format(dir=s.dir) + "</VirtualHost>")
         with open(s.config_file, "a") as f:
@@ -114,6 +122,7 @@ class Site:
                 f.write(piece)
         for name, text in SCRIPTS.items():
             self.write(name, text.encode())
+        os.chmod(f"{s.htdocs}/read.cgi", 0o755)
         if PHP:
             self.start_php()
 
@@ -342,6 +351,13 @@ def test_status_and_headers_of_php(site):
     answer = site.ask("GET", "/status.php")
     assert (answer.status, answer.text) == (418, b"tea")
     assert answer.fields.get_all("set-cookie") == ["a=1", "b=2"] and "connection" not in answer.fields
+
+
+@pytest.mark.parametrize("size", [0, 5000, 16_000])
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_body_reaches_a_cgi_script(site, size, announced):
+    answer = site.ask("POST", "/read.cgi", {"Content-Length": str(size)} if announced else {}, body_of(size))
+    assert answer.text.decode().split() == [str(size), str(size), "on", "TLSv1.3", "HTTP/2.0"]
 
 
 # --- limits ---
