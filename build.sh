@@ -17,8 +17,9 @@ cd "$(dirname "$0")"
 BUILD_PACKAGES="build-essential pkg-config apache2-bin apache2-dev apache2-ssl-dev media-types libzmq3-dev libjansson-dev liblmdb-dev
     libssl-dev libidn2-dev libnghttp2-dev libpcre2-dev libcurl4-openssl-dev"
 RUN_PACKAGES="php-fpm php-curl openssl curl"
-TEST_PACKAGES="apache2-utils libcmocka-dev python3-pytest python3-jwt python3-cryptography python3-zmq python3-h2 python3-httpx python3-selenium chromium
-    chromium-driver valgrind php-symfony-mercure php-symfony-http-client libapache2-mod-security2 libapache2-mod-evasive iproute2 procps util-linux nghttp2-client"
+TEST_PACKAGES="apache2-utils libcmocka-dev python3-pytest python3-jwt python3-cryptography python3-zmq python3-h2 python3-hyperframe python3-hpack
+    python3-httpx python3-selenium chromium chromium-driver valgrind php-symfony-mercure php-symfony-http-client libapache2-mod-security2
+    libapache2-mod-evasive iproute2 procps util-linux nghttp2-client"
 FUZZ_PACKAGES="clang libclang-rt-14-dev"
 BENCH_PACKAGES="nginx-light libnginx-mod-nchan"
 

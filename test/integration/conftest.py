@@ -18,7 +18,7 @@ def pytest_configure(config):
 
 def pytest_generate_tests(metafunc):
     mark = metafunc.definition.get_closest_marker("protocols")
-    if mark is not None and "protocol" in metafunc.fixturenames:
+    if mark is not None and mark.args and "protocol" in metafunc.fixturenames:
         metafunc.parametrize("protocol", mark.args, indirect=True, scope="module")
 
 

@@ -15,7 +15,8 @@ http1_only = protocols("plain")
 
 def columns(*pairs):
     """Parametrize a test, which takes `mpm`, by (MPM, protocol)."""
-    return pytest.mark.parametrize("mpm,protocol", pairs, ids=["-".join(p) for p in pairs], indirect=["protocol"])
+    by_pair = pytest.mark.parametrize("mpm,protocol", pairs, ids=["-".join(p) for p in pairs], indirect=["protocol"])
+    return lambda test: protocols()(by_pair(test))  # the file's own mark is not for it
 
 
 matrix = columns(*[(mpm, protocol) for mpm in MPMS for protocol in PROTOCOLS])

@@ -158,6 +158,14 @@ AllowOverride AuthConfig
     def origin(self):
         return f"{self.scheme}://localhost:{self.port}"
 
+    def rewrite(self, old, new):
+        """Replace a text of the configuration."""
+        with open(self.config_file) as f:
+            text = f.read()
+        assert old in text, old
+        with open(self.config_file, "w") as f:
+            f.write(text.replace(old, new))
+
     # --- life ---
 
     def command(self, *arguments):

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from client import PATH, Refused, Stream, claims, connect, publish, published, request, sign, token
-from matrix import http1_only, protocols
+from matrix import protocols
 from server import ISSUER, SECRET, wait_for
 
 METADATA = f"/.well-known/oauth-protected-resource{PATH}"
@@ -45,6 +45,7 @@ Require all denied
 """
 
 
+@both
 @pytest.mark.parametrize("method,path,headers,status", [
     ("GET", "/index.html", {}, 200), ("HEAD", "/index.html", {}, 200), ("GET", "/", {}, 200),
     ("GET", "/index.html", {"Range": "bytes=0-3"}, 206), ("GET", "/index.html", {"Range": "bytes=900-"}, 416),
@@ -61,15 +62,17 @@ def test_every_kind_of_response_has_the_link_once(make_server, method, path, hea
     assert links(answer) == [link(server)]
 
 
+@both
 def test_a_held_stream_has_the_link(make_server):
     server = make_server(config=ON)
     stream = Stream(server, "a")
-    assert (stream.headers["link"], stream.headers["connection"]) == (link(server), "close")
+    assert (stream.headers["link"], stream.headers.get("connection")) == (link(server), None if server.http2 else "close")
     sent = published(server, "a", "x")
     assert stream.take(1) == [{"id": sent, "data": "x"}]
     stream.close()
 
 
+@both
 def test_304_has_the_link(make_server):
     server = make_server(config=ON)
     tag = request(server, "GET", "/index.html").headers["ETag"]
@@ -86,6 +89,7 @@ def test_a_request_that_is_none(make_server):
     sock.close()
 
 
+@both
 def test_off_by_default_and_apart_by_scope(make_server):
     server = make_server(config=f"<Location /live>\n{ON}</Location>\n<Location /live/not>\nMercureDiscovery Off\n</Location>\n")
     for name in ("live/page", "live/not/page", "other/page"):
@@ -97,6 +101,7 @@ def test_off_by_default_and_apart_by_scope(make_server):
     assert links(request(server, "GET", "/nothing")) == []
 
 
+@both
 def test_htaccess(make_server):
     server = make_server()
     write(server, "sub/.htaccess", ON)
@@ -106,11 +111,12 @@ def test_htaccess(make_server):
     assert links(request(server, "GET", "/index.html")) == []
 
 
+@both
 def test_the_link_follows_the_path_and_the_host(make_server):
     server = make_server(config=ON + "MercurePath /live/hub\n")
-    assert links(request(server, "GET", "/", host="www.example.com")) == [link(server, "http://www.example.com", "/live/hub")]
-    assert links(request(server, "GET", "/", host="WWW.Example.com:80")) == [link(server, "http://www.example.com", "/live/hub")]
-    assert links(request(server, "GET", "/", host="[::1]:81")) == [link(server, "http://[::1]:81", "/live/hub")]
+    assert links(request(server, "GET", "/", host="www.example.com")) == [link(server, f"{server.scheme}://www.example.com", "/live/hub")]
+    assert links(request(server, "GET", "/", host=f"WWW.Example.com:{443 if server.tls else 80}")) == [link(server, f"{server.scheme}://www.example.com", "/live/hub")]
+    assert links(request(server, "GET", "/", host="[::1]:81")) == [link(server, f"{server.scheme}://[::1]:81", "/live/hub")]
 
 
 OWN = '<https://elsewhere.example/hub>'
@@ -147,6 +153,7 @@ def test_the_administrators_link_counts_in_either_order_of_modules(make_server):
     assert links(request(server, "GET", "/index.html")) == [f"{OWN}; rel=mercure"]
 
 
+@both
 def test_a_page_of_several_parts_has_one_link(make_server):
     server = make_server(modules=["include"], config=ON + "Options +Includes\nSetOutputFilter INCLUDES\n")
     write(server, "page.html", '<!--#include virtual="/index.html" --> <!--#include virtual="/index.html" -->')
@@ -155,8 +162,9 @@ def test_a_page_of_several_parts_has_one_link(make_server):
     assert links(answer) == [link(server)]
 
 
+@both
 def test_a_proxied_site(make_server):
-    backend = make_server(config="Redirect 302 /old /new\n")
+    backend = make_server(http2=False, config="Redirect 302 /old /new\n")
     server = make_server(modules=["proxy", "proxy_http"],
                          config=ON + f"ProxyPass {PATH} !\nProxyPass / http://127.0.0.1:{backend.port}/\n")
     for path, status in (("/index.html", 200), ("/old", 302), ("/nothing", 404)):
@@ -189,6 +197,7 @@ def fpm(make_server):
     process.wait()
 
 
+@both
 @pytest.mark.skipif(not os.path.exists(PHP_FPM), reason="php8.2-fpm is not installed")
 def test_pages_of_php(fpm):
     write(fpm, "plain.php", "<?php echo 'hello';")
@@ -208,12 +217,13 @@ def test_pages_of_php(fpm):
 
 # --- RFC 9728 ---
 
+@both
 def test_authorization_servers_and_the_cookie_are_in_the_document(make_server):
     server = make_server(config="MercureAuthorizationServer https://id.example.com\n"
                                 "MercureAuthorizationServer https://two.example.com/realms/a https://three.example.com\n"
                                 "MercureCookieName t\n")
     assert json.loads(request(server, "GET", METADATA).body) == {
-        "resource": f"http://localhost:{server.port}{PATH}",
+        "resource": f"{server.origin}{PATH}",
         "authorization_servers": ["https://id.example.com", "https://two.example.com/realms/a", "https://three.example.com"],
         "bearer_methods_supported": ["header"],
         "authorization_details_types_supported": ["https://mercure.rocks/authorization-detail"],
@@ -227,6 +237,7 @@ def test_htaccess_names_its_own_authorization_servers(make_server):
     assert json.loads(request(server, "GET", METADATA).body)["authorization_servers"] == ["https://tenant.example.com"]
 
 
+@both
 @pytest.mark.parametrize("method,status", [("GET", 200), ("HEAD", 200), ("OPTIONS", 204), ("POST", 405), ("QUERY", 405),
                                            ("PUT", 405), ("PATCH", 405), ("DELETE", 405)])
 def test_methods_of_the_document(server, method, status):
@@ -236,12 +247,14 @@ def test_methods_of_the_document(server, method, status):
         assert answer.headers["Allow"] == "GET, HEAD"
 
 
+@both
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "PROPFIND", "MKCOL", "query", "NONSENSE"])
 def test_methods_that_the_hub_does_not_have(server, method):
     answer = request(server, method, f"{PATH}?match=a")
     assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, POST, QUERY")
 
 
+@both
 def test_options_says_what_there_is(server):
     answer = request(server, "OPTIONS", PATH)
     assert (answer.status, answer.headers["Allow"], answer.body) == (204, "GET, HEAD, POST, QUERY", "")
@@ -272,6 +285,9 @@ class Client:
         return sock
 
     def ask(self, method, path, headers=None, body=None):
+        if self.server.http2:
+            answer = request(self.server, method, path, {**self.headers, **(headers or {})}, body, self.host)
+            return answer.status, answer.headers, answer.body
         conn = http.client.HTTPConnection("127.0.0.1")
         conn.sock = self.connect()
         try:
@@ -308,7 +324,8 @@ def check_origin(client, origin):
     for other in ("https://evil.example", "http://www.example.com:8081"):
         assert client.publish("a", other)[0] == 401
     # A relative pattern is one of this origin's topics, and of no other.
-    stream = Stream(client.server, [], headers=client.headers, host=client.host, sock=client.connect(),
+    sock = None if client.server.http2 else client.connect()
+    stream = Stream(client.server, [], headers=client.headers, host=client.host, sock=sock,
                     query="&match_urlpattern=/news/:id")
     assert client.publish("https://other.example/news/1", origin)[0] == 200
     status, sent = client.publish(f"{origin}/news/2", origin)
@@ -387,8 +404,9 @@ def test_one_connection_of_a_proxy_serves_many_clients(make_server):
     conn.close()
 
 
+@protocols("tls", "h2")
 def test_over_tls(make_server):
-    server = make(make_server, TRUSTED, tls=True)
+    server = make(make_server, TRUSTED)
     check_origin(Client(server, {}), f"https://localhost:{server.port}")
     check_origin(Client(server, {}, "www.example.com"), "https://www.example.com")
     check_origin(Client(server, {**XFF, "X-Forwarded-Proto": "http"}, "www.example.com"), "http://www.example.com")
@@ -465,6 +483,7 @@ def test_public_urls_behind_a_proxy(make_server, headers, host, status):
     assert client.ask("GET", "/index.html")[0] == 200, "the rest of the site stays"
 
 
+@both
 def test_421_comes_before_the_token_and_has_no_challenge(make_server):
     server = make_server(config="MercurePublicURLs https://www.example.com\n")
     answer = publish(server, "a", bearer="bad")
@@ -472,28 +491,33 @@ def test_421_comes_before_the_token_and_has_no_challenge(make_server):
     server.wait_log("answers 421: a request for an origin that MercurePublicURLs does not list")
 
 
+@both
 def test_public_urls_may_be_ipv6(make_server):
-    server = make_server(config="MercurePublicURLs http://[::1]:8080 http://[2001:DB8::1]\n")
+    server = make_server(start=False)
+    server.rewrite("MercureHub On", f"MercureHub On\nMercurePublicURLs {server.scheme}://[::1]:8080 {server.scheme}://[2001:DB8::1]")
+    server.start()
     for host, status in (("[::1]:8080", 200), ("[2001:db8::1]", 200), ("[::1]", 421), ("localhost:8080", 421)):
         assert request(server, "GET", METADATA, host=host).status == status, host
 
 
+@both
 def test_public_urls_are_apart_by_virtual_host(make_server):
     server = make_server(hub="", start=False)
     hub = f"MercureHub On\nMercureIssuer {ISSUER} both HS256 {SECRET}\n"
     with open(server.config_file, "a") as f:
-        for name, urls in (("one.example", "http://one.example"), ("two.example", "http://two.example")):
+        for name, urls in (("one.example", f"{server.scheme}://one.example"), ("two.example", f"{server.scheme}://two.example")):
             f.write(f"<VirtualHost 127.0.0.1:{server.port}>\nServerName {name}\nServerAlias other.example\n"
-                    f"{hub}MercurePublicURLs {urls}\n</VirtualHost>\n")
+                    f"{server.tls_lines}{hub}MercurePublicURLs {urls}\n</VirtualHost>\n")
     server.start()
     for host, status in (("one.example", 200), ("two.example", 200), ("other.example", 421)):
         assert request(server, "GET", METADATA, host=host).status == status, host
 
 
-def test_a_stream_and_its_publisher_agree_through_a_proxy(make_server):
+@both
+def test_a_stream_and_its_publisher_agree_through_a_proxy(make_server, protocol):
     """A whole site: TLS ends at a proxy of httpd, and the hub is at a back end."""
-    backend = make(make_server, TRUSTED)
-    proxy = make_server(tls=True, modules=["proxy", "proxy_http"], hub="",
+    backend = make(make_server, TRUSTED, http2=False)
+    proxy = make_server(**({} if protocol else {"tls": True}), modules=["proxy", "proxy_http"], hub="",
                         config="RequestHeader set X-Forwarded-Proto https\n"
                                f"<Location />\nProxyPass http://127.0.0.1:{backend.port}/ flushpackets=on\n</Location>\n")
     origin = f"https://localhost:{proxy.port}"
@@ -505,9 +529,11 @@ def test_a_stream_and_its_publisher_agree_through_a_proxy(make_server):
     stream.close()
 
 
+@both
 def test_the_link_names_a_public_url_whatever_the_client_calls_us(make_server):
     """A cache that is not keyed by Host must not hand out a hub of somebody else's."""
-    server = make_server(config="MercureDiscovery On\nMercurePublicURLs https://www.example.com http://localhost\n")
-    for host, origin in (("evil.example", "https://www.example.com"), ("localhost", "http://localhost")):
+    server = make_server(config="MercureDiscovery On\nMercurePublicURLs https://www.example.com http://localhost "
+                                "https://localhost\n")
+    for host, origin in (("evil.example", "https://www.example.com"), ("localhost", f"{server.scheme}://localhost")):
         answer = request(server, "GET", "/index.html", host=host)
         assert answer.headers["Link"] == f'<{origin}{PATH}>; rel="mercure"'

@@ -7,11 +7,13 @@ import types
 import pytest
 
 from client import PATH, Refused, Stream, claims, publish, published, request, sign, token
+from matrix import http1_only, protocols
 from server import ISSUER, SECRET, certificate, free_port
 
 OTHER_SECRET = "the-secret-of-the-second-tenant-which-is-as-long-as-it-must-be-for-hs512"
 HUB = f"MercureHub On\nMercureAnonymous On\nMercureIssuer {ISSUER} both HS256 {SECRET}\n"
 OTHER_HUB = f"MercureHub On\nMercureAnonymous On\nMercureIssuer {ISSUER} both HS256 {OTHER_SECRET}\n"
+pytestmark = protocols("plain", "h2")
 METADATA = f"/.well-known/oauth-protected-resource{PATH}"
 
 
@@ -22,7 +24,7 @@ def append(server, text):
 
 def virtual_host(server, name, lines, port=None, root=None):
     append(server, f"<VirtualHost 127.0.0.1:{port or server.port}>\nServerName {name}\n"
-                   f"DocumentRoot {root or server.htdocs}\n{lines}\n</VirtualHost>\n")
+                   f"DocumentRoot {root or server.htdocs}\n{'' if port else server.tls_lines}{lines}\n</VirtualHost>\n")
 
 
 class Site:
@@ -33,7 +35,7 @@ class Site:
         self.host = f"{name}:{server.port}"
 
     def token(self, publish=(), subscribe=()):
-        return sign(claims(self.server, publish, subscribe, aud=f"http://{self.host}{self.path}"), self.secret)
+        return sign(claims(self.server, publish, subscribe, aud=f"{self.server.scheme}://{self.host}{self.path}"), self.secret)
 
     def publish(self, topic, data="", **more):
         return publish(self.server, topic, data, bearer=self.token(["*"]), host=self.host, path=self.path, **more)
@@ -101,12 +103,13 @@ def test_a_token_of_one_hub_is_refused_by_another(two):
     one, two = two
     for key in (SECRET, OTHER_SECRET):
         for audience in (one, two):
-            text = sign(claims(one.server, ["*"], aud=f"http://{audience.host}{PATH}"), key)
+            text = sign(claims(one.server, ["*"], aud=f"{one.server.scheme}://{audience.host}{PATH}"), key)
             for site in (one, two):
                 good = key == site.secret and audience is site
                 assert publish(site.server, "a", bearer=text, host=site.host).status == (200 if good else 401)
 
 
+@http1_only
 def test_one_name_on_two_ports_is_one_hub(make_server):
     server = make_server(modules=["socache_shmcb", "ssl"], start=False)
     port = free_port()
@@ -179,6 +182,7 @@ def test_a_tenant_makes_its_own_hub(tenant):
     check_round_trip(tenant(HUB))
 
 
+@http1_only
 def test_a_tenant_without_allowoverride_authconfig_is_refused(tenant):
     site = tenant(HUB, allow="FileInfo")
     answer = request(site.server, "GET", f"{PATH}?match=a", host=site.host)
@@ -186,6 +190,7 @@ def test_a_tenant_without_allowoverride_authconfig_is_refused(tenant):
     assert "MercureHub not allowed here" in site.server.log()
 
 
+@http1_only
 @pytest.mark.parametrize("line,reason", [
     ("MercureHubName ../other", "MercureHubName wants letters, digits"),
     ("MercureHubName other.example/x", "MercureHubName wants letters, digits"),
@@ -229,6 +234,7 @@ def key_files(server):
     os.chown(os.path.join(server.htdocs, ".htaccess"), 65534, 65534)
 
 
+@http1_only
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of several owners")
 @pytest.mark.parametrize("file,reason", [
     ("own", None),
@@ -285,7 +291,7 @@ def test_tenants_of_one_virtual_host_are_kept_apart_in_whatever_section(make_ser
         with open(os.path.join(server.htdocs, name, ".htaccess"), "w") as f:
             f.write(way.format(hub))
     append(server, f"<Directory {server.htdocs}>\nRequire all granted\nAllowOverride AuthConfig\n</Directory>\n"
-                   f"<VirtualHost 127.0.0.1:{server.port}>\nServerName hosting.example\nServerAlias *.example\n"
+                   f"<VirtualHost 127.0.0.1:{server.port}>\nServerName hosting.example\n{server.tls_lines}ServerAlias *.example\n"
                    f"UseCanonicalName Off\nVirtualDocumentRoot {server.htdocs}/%0\n{admin}</VirtualHost>\n")
     server.start()
     one, two = Site(server, "one.example"), Site(server, "two.example", OTHER_SECRET)
@@ -297,6 +303,7 @@ def test_tenants_of_one_virtual_host_are_kept_apart_in_whatever_section(make_ser
     assert stream.data() == ["the secret of two"]
 
 
+@http1_only
 @pytest.mark.parametrize("line", ["MercureAnonymous On", "MercureCORSOrigins https://evil.example", "MercureCookieName x",
                                   "MercurePublishOrigins https://evil.example", "MercureCompatibility 8"])
 def test_who_opens_a_hub_in_htaccess_opens_one_of_its_own(tenant, line):
@@ -335,6 +342,7 @@ LIFT = [
 LIFT_IDS = ["plain", "files", "if", "second-files", "second-if"]
 
 
+@http1_only
 @pytest.mark.parametrize("way", LIFT, ids=LIFT_IDS)
 @pytest.mark.parametrize("value,most", [("0", 3), ("5", 3), ("1000000000", 3), ("2", 2)])
 def test_a_tenant_only_tightens_the_number_of_subscribers(tenant, way, value, most):
@@ -348,6 +356,7 @@ def test_a_tenant_only_tightens_the_number_of_subscribers_per_client(tenant, val
     assert streams_let_in(site) == most
 
 
+@http1_only
 @pytest.mark.parametrize("way", LIFT, ids=LIFT_IDS)
 @pytest.mark.parametrize("admin,value,most", [("MercureMaxBody 1000", "32M", 1000), ("MercureMaxBody 1000", "500", 500),
                                               ("", "32M", 1 << 20)])
@@ -357,6 +366,7 @@ def test_a_tenant_only_tightens_the_size_of_a_body(tenant, way, admin, value, mo
     assert site.publish("", body=b"topic=a&data=".ljust(most + 1, b"x")).status == 413
 
 
+@http1_only
 @pytest.mark.parametrize("way", LIFT, ids=LIFT_IDS)
 @pytest.mark.parametrize("value,kept", [("0", 3), ("10", 3), ("2", 2)])
 def test_a_tenant_only_tightens_the_history(tenant, way, value, kept):
@@ -393,16 +403,13 @@ def test_the_path_moves_the_hub(make_server):
     assert site.publish("/live/hub/x").status == 400, "the reserved namespace moves too"
     assert site.publish(f"{PATH}/x").status == 200
     document = json.loads(request(server, "GET", "/.well-known/oauth-protected-resource/live/hub", host=site.host).body)
-    assert document["resource"] == f"http://{site.host}/live/hub"
+    assert document["resource"] == f"{server.scheme}://{site.host}/live/hub"
     assert request(server, "GET", METADATA, host=site.host).status == 404
 
 
 def test_an_origin_that_is_not_listed_is_421(make_server):
-    server = make_server(config="MercurePublicURLs http://localhost:@PORT@ https://www.example.com", start=False)
-    with open(server.config_file) as f:
-        text = f.read()
-    with open(server.config_file, "w") as f:
-        f.write(text.replace("@PORT@", str(server.port)))
+    server = make_server(config="MercurePublicURLs @OWN@ https://www.example.com:444", start=False)
+    server.rewrite("@OWN@", server.origin)
     server.start()
     published(server, "a", "x")
     for host in (f"elsewhere.example:{server.port}", "localhost", f"127.0.0.1:{server.port}", "www.example.com"):
@@ -424,7 +431,7 @@ def test_the_metadata_document(server):
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "application/json"
     assert json.loads(answer.body) == {
-        "resource": f"http://localhost:{server.port}{PATH}",
+        "resource": f"{server.origin}{PATH}",
         "bearer_methods_supported": ["header"],
         "authorization_details_types_supported": ["https://mercure.rocks/authorization-detail"],
         "mercure_cookie": "__Secure-mercure_access_token",
@@ -483,6 +490,7 @@ def test_a_front_controller_in_the_server_leaves_the_hub(make_server, rule):
     check_beside_the_site(Site(server, "site.example"))
 
 
+@http1_only
 def test_a_proxy_for_the_whole_site_leaves_the_hub(make_server):
     server = make_server(hub="", modules=["proxy", "proxy_http"], start=False)
     virtual_host(server, "site.example", f"{HUB}ProxyPass / http://127.0.0.1:{server.port}/\nProxyPassReverse / "
@@ -522,13 +530,13 @@ def test_a_hub_reached_by_an_ipv6_address(make_server):
     """The brackets belong to the origin: in the resource identifier, and in what relative patterns are relative to."""
     server = make_server(config="MercurePublishOrigins http://[::2]:8080\n")
     host = f"[::1]:{server.port}"
-    hub = f"http://{host}{PATH}"
+    hub = f"{server.scheme}://{host}{PATH}"
     answer = request(server, "GET", METADATA, host=host)
     assert json.loads(answer.body)["resource"] == hub
     stream = Stream(server, [], query="&match_urlpattern=/books/:id", host=host)
     bearer = sign(claims(server, ["*"], aud=hub))
-    published(server, f"http://{host}/books/1", "1", bearer=bearer, host=host)
+    published(server, f"{server.scheme}://{host}/books/1", "1", bearer=bearer, host=host)
     assert stream.data() == ["1"]
-    for origin, status in (("http://[::2]:8080", 200), (f"http://{host}", 200), ("http://[::3]:8080", 400)):
+    for origin, status in (("http://[::2]:8080", 200), (f"{server.scheme}://{host}", 200), ("http://[::3]:8080", 400)):
         cookie = {"Cookie": f"__Secure-mercure_access_token={bearer}", "Origin": origin}
         assert publish(server, "a", bearer="", headers=cookie, host=host).status == status, origin

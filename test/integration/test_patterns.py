@@ -7,7 +7,11 @@ import urllib.parse
 import pytest
 
 from client import DETAIL, PATH, Refused, Stream, claims, publish, published, request, sign
+from matrix import http1_only, protocols
 from server import ISSUER, SECRET, wait_for
+
+
+pytestmark = protocols("plain", "h2")
 
 
 def patterns(*values):
@@ -25,7 +29,7 @@ def pattern_token(server, publish=(), subscribe=(), **more):
 
 
 def site(server):
-    return f"http://localhost:{server.port}"
+    return server.origin
 
 
 def test_a_pattern_gets_what_it_matches_and_nothing_else(server):
@@ -56,7 +60,7 @@ def test_relative_patterns_and_topics_are_relative_to_the_hubs_url(server):
 def test_a_subscriber_is_told_by_the_name_under_which_it_reached_the_hub(server):
     local = subscribe(server, "/books/:id")
     other = subscribe(server, "/books/:id", host="other.example")
-    published(server, "http://other.example/books/1", "other's")
+    published(server, f"{server.scheme}://other.example/books/1", "other's")
     published(server, site(server) + "/books/2", "local's")
     published(server, "/books/3", "everybody's")
     assert local.data(2) == ["local's", "everybody's"]
@@ -105,11 +109,11 @@ def test_regular_expression_groups(server):
 def test_costly_regular_expressions_are_stopped_and_hold_nobody_up(make_server):
     """A tenant's subscriber asks for what takes PCRE2 for ever; the other tenant's updates go on."""
     issuer = f"MercureIssuer {ISSUER} both HS256 {SECRET}"
-    vhosts = "".join(f"<VirtualHost 127.0.0.1:@PORT@>\nServerName {name}.example\nMercureHub On\nMercureAnonymous On\n{issuer}\n"
+    vhosts = "".join(f"<VirtualHost 127.0.0.1:@PORT@>\nServerName {name}.example\n@TLS@MercureHub On\nMercureAnonymous On\n{issuer}\n"
                      "</VirtualHost>\n" for name in ("one", "two"))
     server = make_server(hub="", start=False)
     with open(server.config_file, "a") as f:
-        f.write(vhosts.replace("@PORT@", str(server.port)))
+        f.write(vhosts.replace("@PORT@", str(server.port)).replace("@TLS@", server.tls_lines))
     server.start()
     costly = subscribe(server, *(r"https://example.com/a((?:%s(?:a|aa)){1,20}[b-d]*%d)" % (r"\B" * 60, n) for n in range(10)),
                        host="one.example")
@@ -117,7 +121,7 @@ def test_costly_regular_expressions_are_stopped_and_hold_nobody_up(make_server):
     other = Stream(server, "t", host="two.example")
 
     def publish_to(name, topic, data):
-        bearer = sign(claims(server, ["*"], aud=f"http://{name}.example{PATH}"))
+        bearer = sign(claims(server, ["*"], aud=f"{server.scheme}://{name}.example{PATH}"))
         return published(server, topic, data, bearer=bearer, host=f"{name}.example")
     for n in range(5):
         publish_to("one", "https://example.com/" + "a" * 60 + "!", str(n))
@@ -169,8 +173,8 @@ def test_a_token_grants_publish_by_pattern(server):
 
 def test_the_same_token_through_another_name_is_relative_to_that(server):
     bearer = pattern_token(server, publish=["/news/*"],
-                           aud=[f"{site(server)}{PATH}", f"http://other.example{PATH}"])
-    there = "http://other.example/news/1"
+                           aud=[f"{site(server)}{PATH}", f"{server.scheme}://other.example{PATH}"])
+    there = f"{server.scheme}://other.example/news/1"
     assert publish(server, there, bearer=bearer).status == 403
     assert publish(server, there, bearer=bearer, host="other.example").status == 200
     assert publish(server, there, bearer=bearer).status == 403
@@ -212,5 +216,6 @@ def test_a_malformed_pattern_makes_the_whole_token_invalid(server):
     assert refused.value.answer.status == 401
 
 
+@http1_only
 def test_a_host_that_makes_no_url_is_refused(server):
     assert request(server, "GET", f"{PATH}?match=a", host="a b").status == 400
