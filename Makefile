@@ -81,7 +81,7 @@ $(B)/test/unit/%: $(B)/obj/test/unit/%.o $(LIB_OBJS)
 
 $(B)/bench-load: $(wildcard bench/load*.c) $(wildcard bench/load*.h)
 	@mkdir -p $(@D)
-	$(CC) -O2 -g $(WARN) -D_GNU_SOURCE -o $@ $(filter %.c,$^) $(shell $(PKG) --cflags --libs openssl) -lpthread
+	$(CC) -O2 -g $(WARN) -D_GNU_SOURCE -o $@ $(filter %.c,$^) $(shell $(PKG) --cflags --libs openssl libnghttp2 libcurl) -lpthread
 
 $(B)/bench-match: $(B)/obj/bench/match.o $(LIB_OBJS)
 	@echo "  LINK  $@"

@@ -3,7 +3,8 @@
 #
 #   deps     install the Debian packages that building and running need (with "deps test": those of the tests too)
 #   build    build/mod_mercure.so, build/brokerd and build/mercurectl (the default)
-#   run      a private httpd with its own brokerd and a page to look at, on http://localhost:8080, until Ctrl-C
+#   run      a private httpd with its own brokerd and a page to look at, on http://localhost:8080 and, with HTTP/2,
+#            https://localhost:8443, until Ctrl-C
 #   test     everything: the library alone, the real servers, PHP and a browser; ends with one line of counts
 #            (further words go to pytest: ./build.sh test test/integration/test_holding.py -k tls)
 #   fuzz     every target of test/fuzz/ for a minute each, or --minutes N; what it finds is left in build/fuzz/
@@ -16,8 +17,9 @@ cd "$(dirname "$0")"
 BUILD_PACKAGES="build-essential pkg-config apache2-bin apache2-dev apache2-ssl-dev media-types libzmq3-dev libjansson-dev liblmdb-dev
     libssl-dev libidn2-dev libnghttp2-dev libpcre2-dev libcurl4-openssl-dev"
 RUN_PACKAGES="php-fpm php-curl openssl curl"
-TEST_PACKAGES="apache2-utils libcmocka-dev python3-pytest python3-jwt python3-cryptography python3-zmq python3-h2 python3-httpx python3-selenium chromium
-    chromium-driver valgrind php-symfony-mercure php-symfony-http-client libapache2-mod-security2 libapache2-mod-evasive iproute2 procps util-linux nghttp2-client"
+TEST_PACKAGES="apache2-utils libcmocka-dev python3-pytest python3-jwt python3-cryptography python3-zmq python3-h2 python3-hyperframe python3-hpack
+    python3-httpx python3-selenium chromium chromium-driver valgrind php-symfony-mercure php-symfony-http-client libapache2-mod-security2
+    libapache2-mod-evasive iproute2 procps util-linux nghttp2-client"
 FUZZ_PACKAGES="clang libclang-rt-14-dev"
 BENCH_PACKAGES="nginx-light libnginx-mod-nchan"
 

@@ -1,6 +1,5 @@
 /*
- * load.c - load client for a Mercure hub (or another SSE hub): options, the phases of a run,
- * and the report. See load.h for the other parts.
+ * load.c - load client for a Mercure hub (or another SSE hub): options, and the phases of a run. See load.h for the other parts.
  *
  * A run: sample the server, open the streams, sample it again, hold, publish, wait until all
  * has arrived, sample, check, report. With --replay the updates are published before the
@@ -21,12 +20,14 @@
 #include <unistd.h>
 
 struct options opt = {
+    .processes = 1,
     .threads = 1,
     .connects = 256,
     .publishers = 1,
     .size = 100,
     .topics = 1,
     .topic_prefix = "https://bench.example/topic/",
+    .page_rate = 20,
     .reconnect_delay_ms = 100,
     .baseline_sends = 500000,
     .timeout = 120,
@@ -37,20 +38,6 @@ atomic_bool stop_requested;
 
 /* Exit statuses */
 enum { EXIT_CLEAN = 0, EXIT_FAULTS = 1, EXIT_TIMEOUT = 2, EXIT_USAGE = 3 };
-
-struct run {
-    struct publish_result *published;
-    struct stream_result *received;
-    struct stream_totals totals;
-    struct baseline_result baseline;
-    struct sample idle, opened, start, end;
-    uint64_t began_ns;
-    uint64_t streams_held;
-    uint64_t deliveries_began_ns;
-    double client_cpu_start, client_cpu_end;
-    bool timed_out;
-    bool has_baseline;
-};
 
 /* ---- options ---- */
 
@@ -71,8 +58,10 @@ static const char help[] =
     "  --source-addresses N    connect from 127.0.0.1 to 127.0.0.N by turns\n"
     "streams\n"
     "  --streams N             streams to open (0)\n"
-    "  --threads N             threads that serve them (1)\n"
-    "  --connects N            connects in flight at once (256)\n"
+    "  --http2 M               over HTTP/2, M streams to a connection; N is then a multiple of M\n"
+    "  --processes N           processes that serve them (1: this one): each has its own descriptors\n"
+    "  --threads N             threads that serve them, in each process (1)\n"
+    "  --connects N            streams that wait for their answer at once (256)\n"
     "  --hold SECONDS          then keep them open so long before anything is published\n"
     "  --reconnect             reopen a stream that ends, with the Last-Event-ID seen\n"
     "  --reconnect-delay MS    ... after so long (100)\n"
@@ -89,6 +78,9 @@ static const char help[] =
     "  --topic-mode MODE       roundrobin: publisher p's update k goes to topic (p+k) mod T\n"
     "                          one: publisher p keeps to topic p mod T (roundrobin)\n"
     "measures\n"
+    "  --page URL              get this page meanwhile over HTTP/1.1 and, with --http2, over\n"
+    "                          HTTP/2 as well, each over one connection\n"
+    "  --page-rate R           ... R times a second each (20)\n"
     "  --pid PID               process of the server; may be repeated\n"
     "  --pid-tree PID          process of the server with all its descendants; may be repeated\n"
     "                          (memory per stream means something on a freshly started server\n"
@@ -104,7 +96,7 @@ static const char help[] =
     "  --help                  this text\n"
     "\n"
     "Exit status: 0 all well; 1 updates lost, repeated or out of order, or streams or updates\n"
-    "refused, or streams ended; 2 out of time (what there is has been reported); 3 bad usage.\n";
+    "refused, or streams ended, or the page not had; 2 out of time (what there is has been reported); 3 bad usage.\n";
 
 static void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
@@ -236,7 +228,8 @@ static void add_pid(const char *name, pid_t *list, uint32_t *count, const char *
 
 enum option_id {
     OPT_HUB = 256, OPT_SUBSCRIBE_URL, OPT_PUBLISH_URL, OPT_PUBLISH_RAW, OPT_PUBLISH_FIELDS, OPT_TOKEN, OPT_TOKEN_FILE,
-    OPT_SUBSCRIBER_TOKEN, OPT_HEADER, OPT_PORTS, OPT_SOURCE_ADDRESSES, OPT_STREAMS, OPT_THREADS,
+    OPT_SUBSCRIBER_TOKEN, OPT_HEADER, OPT_PORTS, OPT_SOURCE_ADDRESSES, OPT_STREAMS, OPT_HTTP2, OPT_PROCESSES, OPT_THREADS,
+    OPT_PAGE, OPT_PAGE_RATE,
     OPT_CONNECTS, OPT_HOLD, OPT_RECONNECT, OPT_RECONNECT_DELAY, OPT_REPLAY, OPT_UPDATES, OPT_DURATION,
     OPT_PUBLISHERS, OPT_RATE, OPT_SIZE, OPT_TOPICS, OPT_TOPIC_PREFIX, OPT_TOPIC_MODE, OPT_PID,
     OPT_PID_TREE, OPT_BASELINE_SEND, OPT_BASELINE_SENDS, OPT_EVENT_BYTES, OPT_DRAIN,
@@ -256,6 +249,8 @@ static const struct option long_options[] = {
     {"ports", required_argument, NULL, OPT_PORTS},
     {"source-addresses", required_argument, NULL, OPT_SOURCE_ADDRESSES},
     {"streams", required_argument, NULL, OPT_STREAMS},
+    {"http2", required_argument, NULL, OPT_HTTP2},
+    {"processes", required_argument, NULL, OPT_PROCESSES},
     {"threads", required_argument, NULL, OPT_THREADS},
     {"connects", required_argument, NULL, OPT_CONNECTS},
     {"hold", required_argument, NULL, OPT_HOLD},
@@ -270,6 +265,8 @@ static const struct option long_options[] = {
     {"topics", required_argument, NULL, OPT_TOPICS},
     {"topic-prefix", required_argument, NULL, OPT_TOPIC_PREFIX},
     {"topic-mode", required_argument, NULL, OPT_TOPIC_MODE},
+    {"page", required_argument, NULL, OPT_PAGE},
+    {"page-rate", required_argument, NULL, OPT_PAGE_RATE},
     {"pid", required_argument, NULL, OPT_PID},
     {"pid-tree", required_argument, NULL, OPT_PID_TREE},
     {"baseline-send", no_argument, NULL, OPT_BASELINE_SEND},
@@ -308,6 +305,8 @@ static void parse_option(int id, const char *name, const char *arg)
     case OPT_PORTS: parse_ports(arg); break;
     case OPT_SOURCE_ADDRESSES: opt.source_addresses = (uint32_t)parse_count(name, arg, 0, 254); break;
     case OPT_STREAMS: opt.streams = (uint32_t)parse_count(name, arg, 0, 1000000); break;
+    case OPT_HTTP2: opt.http2 = (uint32_t)parse_count(name, arg, 1, 10000); break;
+    case OPT_PROCESSES: opt.processes = (uint32_t)parse_count(name, arg, 1, MAX_PROCESSES); break;
     case OPT_THREADS: opt.threads = (uint32_t)parse_count(name, arg, 1, 64); break;
     case OPT_CONNECTS: opt.connects = (uint32_t)parse_count(name, arg, 1, 1000000); break;
     case OPT_HOLD: opt.hold = parse_real(name, arg); break;
@@ -322,6 +321,8 @@ static void parse_option(int id, const char *name, const char *arg)
     case OPT_TOPICS: opt.topics = (uint32_t)parse_count(name, arg, 1, 1000000); break;
     case OPT_TOPIC_PREFIX: opt.topic_prefix = arg; break;
     case OPT_TOPIC_MODE: parse_topic_mode(arg); break;
+    case OPT_PAGE: opt.page = arg; break;
+    case OPT_PAGE_RATE: opt.page_rate = parse_real(name, arg); break;
     case OPT_PID: add_pid(name, opt.pids, &opt.pid_count, arg); break;
     case OPT_PID_TREE: add_pid(name, opt.trees, &opt.tree_count, arg); break;
     case OPT_BASELINE_SEND: opt.baseline = true; break;
@@ -339,7 +340,8 @@ static void parse_option(int id, const char *name, const char *arg)
 static void check_options(void)
 {
     struct rlimit limit;
-    uint64_t need = (uint64_t)opt.streams + opt.publishers + opt.threads + 32;
+    uint32_t connections = opt.http2 ? opt.streams / opt.http2 : opt.streams;
+    uint64_t need;
 
     if (!opt.have_hub && !opt.have_publish && !opt.baseline)
         fail("nothing to do: give --hub URL, or --baseline-send; --help shows the options.");
@@ -353,8 +355,17 @@ static void check_options(void)
         fail("--rate needs --updates or --duration.");
     if (strlen(opt.topic_prefix) > 480)
         fail("--topic-prefix may have 480 bytes at most.");
-    if (opt.threads > opt.streams)
-        opt.threads = opt.streams ? opt.streams : 1;
+    if (opt.http2 && opt.streams % opt.http2)
+        fail("--streams must be a multiple of --http2 %u.", opt.http2);
+    if (opt.page && strncmp(opt.page, "http://", 7) != 0 && strncmp(opt.page, "https://", 8) != 0)
+        fail("--page needs an http:// or https:// URL, not \"%s\".", opt.page);
+    if (opt.page_rate <= 0)
+        fail("--page-rate must be more than 0.");
+    if (opt.processes > connections)
+        opt.processes = connections ? connections : 1;
+    if (opt.threads > connections / opt.processes)
+        opt.threads = connections ? connections / opt.processes : 1;
+    need = (uint64_t)connections / opt.processes + opt.publishers + opt.threads + 40;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
@@ -485,11 +496,13 @@ static void run_live(struct run *run)
 {
     phase_open(run);
     phase_hold(run);
+    page_start(run->pages);
     mark_start(run);
     phase_publish(run);
     run->deliveries_began_ns = run->published->began_ns;
     phase_drain(run);
     mark_end(run);
+    page_stop();
 }
 
 static void run_replay(struct run *run)
@@ -533,231 +546,6 @@ static void run_baseline(struct run *run)
     run->timed_out |= time_is_up();
 }
 
-/* ---- report ---- */
-
-static bool reported;
-
-static void report(const char *name, const char *unit, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void report(const char *name, const char *unit, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    if (opt.json)
-        printf("%s\n  \"%s\": ", reported ? "," : "{", name);
-    else
-        printf("%s ", name);
-    vprintf(format, args);
-    if (!opt.json)
-        printf(" %s\n", unit);
-    reported = true;
-    va_end(args);
-}
-
-static void report_count(const char *name, const char *unit, uint64_t value)
-{
-    report(name, unit, "%llu", (unsigned long long)value);
-}
-
-static void report_real(const char *name, const char *unit, double value)
-{
-    if (isfinite(value))
-        report(name, unit, "%.6g", value);
-}
-
-static double per(double amount, double of)
-{
-    return of > 0 ? amount / of : 0;
-}
-
-static void report_outcomes(const char *name, const char *unit, const uint64_t *outcomes)
-{
-    static const char *const own[] = {"0", "connect", "tls", "timeout", "closed", "malformed"};
-    uint64_t sum = 0;
-    char text[96];
-
-    for (int i = 0; i < OUTCOMES; i++)
-        sum += outcomes[i];
-    report_count(name, unit, sum);
-    for (int i = 0; i < OUTCOMES; i++) {
-        if (!outcomes[i])
-            continue;
-        if (i <= OUTCOME_MALFORMED)
-            snprintf(text, sizeof(text), "%s_%s", name, own[i]);
-        else
-            snprintf(text, sizeof(text), "%s_%d", name, i);
-        report_count(text, unit, outcomes[i]);
-    }
-}
-
-static void report_streams(const struct run *run)
-{
-    double seconds = 0;
-
-    if (run->totals.opened)
-        seconds = (double)(run->totals.last_open_ns - run->received->began_ns) / 1e9;
-    report_count("streams_open", "streams", run->totals.opened);
-    report_outcomes("streams_refused", "streams", run->received->refused);
-    report_real("open_seconds", "s", seconds);
-    report_real("streams_per_second", "1/s", per((double)run->totals.opened, seconds));
-    if (opt.hold > 0)
-        report_count("streams_held", "streams", run->streams_held);
-    report_count("streams_open_at_end", "streams", run->totals.open_now);
-    report_count("streams_ended", "streams", run->received->ended);
-    if (opt.reconnect) {
-        report_count("reconnects", "streams", run->received->reconnects);
-        report_count("reconnects_refused", "streams", run->received->reconnects_refused);
-    }
-}
-
-static void report_publishing(const struct publish_result *p)
-{
-    double seconds = (double)(p->ended_ns - p->began_ns) / 1e9;
-
-    report_count("published", "updates", p->published);
-    report_outcomes("publish_failed", "updates", p->outcomes);
-    if (opt.rate > 0)
-        report_count("publish_behind", "updates", p->behind);
-    report_real("publish_seconds", "s", seconds);
-    report_real("publishes_per_second", "1/s", per((double)p->published, seconds));
-    report_real("publish_latency_p50", "ms", histogram_ms(&p->latency, 0.5));
-    report_real("publish_latency_p99", "ms", histogram_ms(&p->latency, 0.99));
-    report_real("publish_latency_max", "ms", histogram_ms(&p->latency, 1));
-}
-
-static void report_deliveries(const struct run *run)
-{
-    const struct stream_result *r = run->received;
-    uint64_t delivered = run->totals.delivered;
-    double seconds = 0;
-
-    if (delivered && run->totals.last_delivery_ns > run->deliveries_began_ns)
-        seconds = (double)(run->totals.last_delivery_ns - run->deliveries_began_ns) / 1e9;
-    report_count("delivered", "events", delivered);
-    report_count("expected", "events", r->expected);
-    report_count("lost", "events", r->lost);
-    report_count("repeated", "events", r->repeated);
-    report_count("disordered", "events", r->disordered);
-    report_count("misrouted", "events", r->misrouted);
-    report_count("foreign", "events", r->foreign);
-    report_count("order_disagrees", "streams", r->order_disagrees);
-    if (delivered + r->lost > r->expected)
-        report_count("delivered_unacknowledged", "events", delivered + r->lost - r->expected);
-    report_real("delivery_seconds", "s", seconds);
-    report_real(opt.replay ? "replay_events_per_second" : "deliveries_per_second", "1/s",
-                per((double)delivered, seconds));
-    report_real("bytes_per_delivery", "bytes", per((double)r->body_bytes, (double)delivered));
-    if (opt.replay)
-        return;
-    report_real("delivery_latency_p50", "ms", histogram_ms(&r->latency, 0.5));
-    report_real("delivery_latency_p90", "ms", histogram_ms(&r->latency, 0.9));
-    report_real("delivery_latency_p99", "ms", histogram_ms(&r->latency, 0.99));
-    report_real("delivery_latency_max", "ms", histogram_ms(&r->latency, 1));
-}
-
-static void report_pid(pid_t pid, const char *name, const char *unit, double value)
-{
-    char text[96];
-
-    snprintf(text, sizeof(text), "pid_%d_%s", (int)pid, name);
-    report(text, unit, "%.12g", value);
-}
-
-static void report_processes(const struct run *run)
-{
-    static const struct process_sample none;
-
-    for (uint32_t i = 0; i < run->end.count; i++) {
-        const struct process_sample *end = &run->end.processes[i];
-        const struct process_sample *start = sample_find(&run->start, end->pid);
-        const struct process_sample *idle = sample_find(&run->idle, end->pid);
-        const struct process_sample *opened = sample_find(&run->opened, end->pid);
-        pid_t pid = end->pid;
-
-        start = start ? start : &none;
-        idle = idle ? idle : &none;
-        report_pid(pid, "cpu_user", "s", end->user - start->user);
-        report_pid(pid, "cpu_system", "s", end->system - start->system);
-        report_pid(pid, "rss_before", "bytes", (double)idle->rss);
-        report_pid(pid, "pss_before", "bytes", (double)idle->pss);
-        report_pid(pid, "private_dirty_before", "bytes", (double)idle->private_dirty);
-        if (!opened)
-            continue;
-        report_pid(pid, "rss_after", "bytes", (double)opened->rss);
-        report_pid(pid, "pss_after", "bytes", (double)opened->pss);
-        report_pid(pid, "private_dirty_after", "bytes", (double)opened->private_dirty);
-    }
-}
-
-/* RSS counts what processes share once for each of them; PSS and private memory do not. */
-static void report_memory(const struct run *run)
-{
-    double rss = 0, pss = 0, dirty = 0, streams = (double)run->totals.opened;
-
-    for (uint32_t i = 0; i < run->opened.count; i++) {
-        rss += (double)run->opened.processes[i].rss;
-        pss += (double)run->opened.processes[i].pss;
-        dirty += (double)run->opened.processes[i].private_dirty;
-    }
-    for (uint32_t i = 0; i < run->idle.count; i++) {
-        rss -= (double)run->idle.processes[i].rss;
-        pss -= (double)run->idle.processes[i].pss;
-        dirty -= (double)run->idle.processes[i].private_dirty;
-    }
-    report_real("memory_per_stream_bytes", "bytes", pss / streams);
-    report_real("memory_per_stream_rss_bytes", "bytes", rss / streams);
-    report_real("memory_per_stream_private_dirty_bytes", "bytes", dirty / streams);
-}
-
-static void report_server(const struct run *run)
-{
-    double cpu = sample_cpu(&run->start, &run->end);
-    double per_delivery = per(cpu * 1e6, (double)run->totals.delivered);
-    double per_send = per(run->baseline.cpu_seconds * 1e6, (double)run->baseline.sends);
-
-    report_processes(run);
-    report_real("server_cpu_seconds", "s", cpu);
-    if (run->totals.delivered)
-        report_real("cpu_per_delivery_us", "us", per_delivery);
-    if (run->published->published && !opt.replay)
-        report_real("cpu_per_publish_us", "us", cpu * 1e6 / (double)run->published->published);
-    if (run->totals.opened && run->opened.count)
-        report_memory(run);
-    if (run->totals.delivered && run->has_baseline && per_send > 0)
-        report_real("cpu_per_delivery_over_baseline", "ratio", per_delivery / per_send);
-}
-
-static void report_baseline(const struct baseline_result *b)
-{
-    report_count("baseline_connections", "connections", b->connections);
-    report_count("baseline_event_bytes", "bytes", b->bytes);
-    report_count("baseline_sends", "sends", b->sends);
-    report_count("baseline_waits", "sends", b->waits);
-    report_real("baseline_sends_per_second", "1/s", per((double)b->sends, b->elapsed));
-    report_real("baseline_cpu_per_send_us", "us", per(b->cpu_seconds * 1e6, (double)b->sends));
-}
-
-static void report_run(const struct run *run)
-{
-    if (opt.have_hub || opt.have_publish) {
-        report_streams(run);
-        report_publishing(run->published);
-        report_deliveries(run);
-    }
-    if (run->has_baseline)
-        report_baseline(&run->baseline);
-    if (opt.pid_count || opt.tree_count)
-        report_server(run);
-    report_real("elapsed", "s", (double)(now_ns() - run->began_ns) / 1e9);
-    report_real("client_cpu_seconds", "s", client_cpu_seconds());
-    report_real("client_cpu_publish_seconds", "s", run->client_cpu_end - run->client_cpu_start);
-    report_count("timed_out", "flag", run->timed_out);
-    if (opt.json)
-        puts("\n}");
-}
-
 static int verdict(const struct run *run)
 {
     const struct stream_result *r = run->received;
@@ -771,6 +559,7 @@ static int verdict(const struct run *run)
     }
     faults += asked - run->totals.opened;
     faults += run->published->failed;
+    faults += run->pages[0].failed + run->pages[1].failed;
     faults += opt.reconnect ? 0 : r->ended;
     faults += opt.baseline && !run->has_baseline;
     return faults ? EXIT_FAULTS : EXIT_CLEAN;
@@ -780,7 +569,8 @@ int main(int argc, char **argv)
 {
     static struct publish_result published;
     static struct stream_result received;
-    static struct run run = {.published = &published, .received = &received};
+    static struct page_result pages[2];
+    static struct run run = {.published = &published, .received = &received, .pages = pages};
     int status;
 
     run.began_ns = now_ns();

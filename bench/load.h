@@ -1,10 +1,12 @@
 /*
  * load.h - what the parts of the load client share.
  *
- * load.c          options, the phases of a run, the report
+ * load.c          options, the phases of a run
+ * load_report.c   the report
  * load_net.c      URLs, non-blocking connections (plain and TLS), HTTP/1.1 answers
- * load_stream.c   subscribers: opening streams, reading events, checking what arrives
+ * load_spread.c load_stream.c load_h2.c load_events.c   subscribers (load_stream.h)
  * load_publish.c  publishers: closed loop and fixed rate
+ * load_page.c     an ordinary visitor meanwhile
  * load_measure.c  clock, latency histogram, /proc of the server, the bare send() reference
  */
 #ifndef BENCH_LOAD_H
@@ -20,6 +22,7 @@
 
 #define MAX_PIDS 256
 #define MAX_PORTS 64
+#define MAX_PROCESSES 64
 #define NS_PER_SECOND 1000000000ull
 #define NS_PER_MS 1000000ull
 
@@ -27,6 +30,7 @@
 enum {
     OUTCOME_CONNECT = 1,
     OUTCOME_TLS,
+    OUTCOME_PROTOCOL,
     OUTCOME_TIMEOUT,
     OUTCOME_CLOSED,
     OUTCOME_MALFORMED,
@@ -57,7 +61,9 @@ struct options {
     const char *publish_fields;
     bool publish_raw;
     uint32_t streams;
-    uint32_t threads;
+    uint32_t http2; /* streams of one connection; 0: HTTP/1.1 */
+    uint32_t processes;
+    uint32_t threads; /* of each process */
     uint32_t connects;
     uint32_t publishers;
     uint64_t updates;
@@ -67,6 +73,8 @@ struct options {
     uint32_t topics;
     const char *topic_prefix;
     enum topic_mode topic_mode;
+    const char *page; /* for an ordinary visitor; NULL: there is none */
+    double page_rate;
     double hold;
     bool reconnect;
     uint32_t reconnect_delay_ms;
@@ -236,7 +244,7 @@ void publish_free(struct publish_result *result);
 uint32_t publisher_sequence_end(uint32_t publisher);
 bool publisher_accepted(uint32_t publisher, uint32_t sequence);
 
-/* ---- load_stream.c ---- */
+/* ---- load_events.c ---- */
 
 /*
  * The updates of one publisher that go to one topic are those with sequence number
@@ -263,11 +271,16 @@ struct stream_result {
     uint64_t foreign;
     uint64_t order_disagrees;
     uint64_t body_bytes;
-    uint64_t began_ns;
     struct histogram latency;
 };
 
+/* After streams_stop: checks what arrived against what was accepted. */
+void streams_check(struct stream_result *result, const struct publish_result *published);
+
+/* ---- load_spread.c ---- */
+
 struct stream_totals {
+    uint64_t began_ns;
     uint64_t settled; /* opened or refused for the first time */
     uint64_t opened;
     uint64_t open_now;
@@ -279,9 +292,41 @@ struct stream_totals {
 bool streams_start(void);
 struct stream_totals streams_totals(void);
 uint64_t streams_expected(const struct publish_result *published);
+/* CPU time of the processes that serve the streams, but of this one. */
+double streams_cpu_seconds(void);
 void streams_stop(void);
-/* After streams_stop: checks what arrived against what was accepted. */
-void streams_check(struct stream_result *result, const struct publish_result *published);
 void streams_free(void);
+
+/* ---- load_page.c ---- */
+
+struct page_result {
+    bool used;
+    uint64_t answered;
+    uint64_t failed;
+    struct histogram latency;
+};
+
+/* Over HTTP/1.1 and, when the streams are HTTP/2's, that too. */
+void page_start(struct page_result results[2]);
+void page_stop(void);
+
+/* ---- load_report.c ---- */
+
+struct run {
+    struct publish_result *published;
+    struct stream_result *received;
+    struct page_result *pages; /* two: HTTP/1.1, HTTP/2 */
+    struct stream_totals totals;
+    struct baseline_result baseline;
+    struct sample idle, opened, start, end;
+    uint64_t began_ns;
+    uint64_t streams_held;
+    uint64_t deliveries_began_ns;
+    double client_cpu_start, client_cpu_end;
+    bool timed_out;
+    bool has_baseline;
+};
+
+void report_run(const struct run *run);
 
 #endif

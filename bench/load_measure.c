@@ -37,7 +37,7 @@ uint64_t now_ns(void)
 
 double client_cpu_seconds(void)
 {
-    return (double)clock_ns(CLOCK_PROCESS_CPUTIME_ID) / 1e9;
+    return (double)clock_ns(CLOCK_PROCESS_CPUTIME_ID) / 1e9 + streams_cpu_seconds();
 }
 
 bool time_is_up(void)

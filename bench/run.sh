@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# run.sh - the comparison runs: our hub, nchan in memory, and any other hub by URL, with one and the same client.
+# run.sh - the comparison runs: our hub, nchan in memory or mod_http2, and any other hub by URL, with one and the same client.
 #
 #   bench/run.sh                        every run below, against our hub and nchan
 #   bench/run.sh fanout open            some of them
-#   HUB=https://host/path TOKEN=... bench/run.sh fanout      against another hub too (its token must publish on every topic)
+#   HUB=https://host/path TOKEN=... bench/run.sh fanout      against another hub too (its token must publish on every topic;
+#                                       HUB_PID: its process, for memory and CPU; HUB_PAGE: URL of an ordinary page beside it)
 #
-# Runs: open (streams held, memory, new streams a second), tls (the same over TLS), fanout (one topic, 10,000 subscribers),
+# Runs: open (streams held, memory, new streams a second), tls (the same over TLS), http2 (clients with 4 streams each, and an
+# ordinary page meanwhile; mod_http2 beside it, with fewer clients), fanout (one topic, 10,000 subscribers),
 # publish (1,000 topics, one subscriber each, 8 and 64 publishers), latency (an idle hub; 500 subscribers and 60 updates a
 # second), topics (10,000 topics, one subscriber each), patterns (the same with URL Patterns), replay, token (publishing with
 # one token, and with a new one for each update). Everything stays on the loopback interface.
@@ -58,11 +60,29 @@ wait_for_port() {
     done
 }
 
-# Our hub: one child of the event MPM.
+# Our hub: one child of the event MPM. MODE: nothing, tls, or http2 (MercureHTTP2).
 start_ours() {
+    case ${1:-} in
+    tls) start_httpd tls 128 "" ;;
+    http2) start_httpd tls 128 $'Protocols h2 http/1.1\nMercureHTTP2 On' ;;
+    *) start_httpd "" 128 "" ;;
+    esac
+}
+
+# The same hub behind mod_http2, where every stream holds a thread; the cap on those is lifted.
+start_mod_http2() {
+    start_httpd tls 64 "LoadModule http2_module /usr/lib/apache2/modules/mod_http2.so
+Protocols h2 http/1.1
+MercureMaxBlocking 100000"
+}
+
+# start_httpd tls|"" THREADS CONFIGURATION
+start_httpd() {
     local tls="" scheme=http
     rm -rf "$DIR/state"
-    if [ "${1:-}" = tls ]; then
+    mkdir -p "$DIR/htdocs"
+    echo 'an ordinary page' >"$DIR/htdocs/page.html"
+    if [ "$1" = tls ]; then
         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$DIR/key.pem" -out "$DIR/cert.pem" \
             -days 2 -subj /CN=localhost >/dev/null 2>&1
         tls="LoadModule socache_shmcb_module /usr/lib/apache2/modules/mod_socache_shmcb.so
@@ -86,15 +106,15 @@ LoadModule mercure_module $PWD/build/mod_mercure.so
 $( [ "$(id -u)" -ne 0 ] || printf 'User www-data\nGroup www-data\n')
 StartServers 1
 ServerLimit 1
-ThreadsPerChild 128
-ThreadLimit 128
+ThreadsPerChild $2
+ThreadLimit $2
 MinSpareThreads 1
-MaxSpareThreads 128
-MaxRequestWorkers 128
+MaxSpareThreads $2
+MaxRequestWorkers $2
 AsyncRequestWorkerFactor 8
 MaxKeepAliveRequests 0
 KeepAliveTimeout 60
-DocumentRoot $DIR
+DocumentRoot $DIR/htdocs
 MercureBrokerProgram $PWD/build/brokerd
 MercureStateDir $DIR/state
 MercureHub On
@@ -103,12 +123,14 @@ MercureMaxLifetime 0
 MercureIssuer bench publisher HS256 $SECRET
 ${ISSUER:-}
 $tls
+$3
 CONF
     /usr/sbin/apache2 -d "$DIR" -f "$DIR/httpd.conf" -DFOREGROUND &
     PIDS+=($!)
     PID=$!
     wait_for_port "$PORT"
     URL=$scheme://localhost:$PORT/.well-known/mercure
+    PAGE=$scheme://localhost:$PORT/page.html
     ARGS=(--subscribe-url "$URL?${MATCH:-match=}{topic}${MATCH_TAIL:-}" --publish-url "$URL" --token "$(make_token "$URL")"
         --pid-tree "$PID")
 }
@@ -140,12 +162,13 @@ measure() {
             build/bench-token make "$TOKENS" signer "$URL" "$ALGORITHM" "$KEY" >"$DIR/tokens"
             ARGS+=(--token-file "$DIR/tokens")
         fi
-        "$LOAD" "${ARGS[@]}" "$@" --source-addresses 8 2>&1 | show "$values" || true
+        "$LOAD" "${ARGS[@]}" ${WITH_PAGE:+--page "$PAGE"} "$@" --source-addresses 8 2>&1 | show "$values" || true
         stop_all
     done
     if [ -n "${HUB:-}" ]; then
         echo "  $name, $HUB"
-        "$LOAD" --hub "$HUB" ${TOKEN:+--token "$TOKEN"} ${HUB_PID:+--pid-tree "$HUB_PID"} "$@" --source-addresses 8 2>&1 |
+        "$LOAD" --hub "$HUB" ${TOKEN:+--token "$TOKEN"} ${HUB_PID:+--pid-tree "$HUB_PID"} \
+            ${WITH_PAGE:+${HUB_PAGE:+--page "$HUB_PAGE"}} "$@" --source-addresses 8 2>&1 |
             show "$values" || true
     fi
 }
@@ -153,6 +176,8 @@ measure() {
 MEMORY="streams_open streams_per_second memory_per_stream_bytes memory_per_stream_private_dirty_bytes"
 SPEED="delivered deliveries_per_second cpu_per_delivery_us baseline_cpu_per_send_us cpu_per_delivery_over_baseline"
 LATENCY="delivery_latency_p50 delivery_latency_p90 delivery_latency_p99 delivery_latency_max"
+PAGE_LATENCY="page_http1_latency_p50 page_http1_latency_p99 page_http1_failed
+    page_http2_latency_p50 page_http2_latency_p99 page_http2_failed"
 PUBLISH="publishes_per_second publish_latency_p50 publish_latency_p99 cpu_per_publish_us"
 
 run_open() {
@@ -160,6 +185,18 @@ run_open() {
 }
 run_tls() {
     MODE=tls TARGETS=ours measure "3,000 TLS streams" "$MEMORY $SPEED $LATENCY" --streams 3000 --updates 60 --rate 5
+}
+# 4 streams to a client; in the first run an update goes to one of them, in the second to all four. mod_http2 has one and a half
+# times as many threads for streams as the MPM has: 40 clients are more than it bears, so streams and pages get no answer.
+run_http2() {
+    local values="$MEMORY memory_per_client_bytes memory_per_client_private_dirty_bytes $SPEED $LATENCY $PAGE_LATENCY"
+    local MODE=http2 WITH_PAGE=yes TARGETS=ours
+    measure "3,000 clients with 4 streams, each of its own topic" "$values" --http2 4 --streams 12000 --topics 4 --updates 240 --rate 20
+    measure "3,000 clients with 4 streams, all of one topic" "$values" --http2 4 --streams 12000 --updates 60 --rate 5
+    TARGETS=mod_http2 HUB=""
+    measure "20 clients with 4 streams, all of one topic, a server with 64 threads" "$values" --http2 4 --streams 80 --updates 400 --rate 40
+    measure "40 clients with 4 streams, all of one topic, a server with 64 threads" "$values streams_refused_timeout" --http2 4 \
+        --streams 160 --updates 100 --rate 20 --answer-timeout 5
 }
 run_fanout() {
     measure "one topic, 10,000 subscribers" "$SPEED $LATENCY" --streams 10000 --updates 60 --rate 5 --baseline-send
@@ -209,7 +246,7 @@ run_token() {
     done
 }
 
-for run in ${*:-open tls fanout publish latency topics patterns replay token}; do
+for run in ${*:-open tls http2 fanout publish latency topics patterns replay token}; do
     echo "$run"
     "run_$run"
 done

@@ -6,7 +6,8 @@
 # ordinary user. Ctrl-C or SIGTERM stops it.
 #
 #   DEMO_PORT          the port on localhost, 8080
-#   DEMO_EXTRA_CONFIG  lines of httpd configuration for the end of the virtual host
+#   DEMO_TLS_PORT      the port for HTTPS and HTTP/2, 8443
+#   DEMO_EXTRA_CONFIG  lines of httpd configuration for the end of both virtual hosts
 #   DEMO_WAIT          seconds that it may take until all answer, 20
 #   MERCURE_BUILD      where mod_mercure.so and brokerd are, build
 #
@@ -17,6 +18,7 @@ umask 077
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd) || exit 1
 port=${DEMO_PORT:-8080}
+tls_port=${DEMO_TLS_PORT:-8443}
 build=${MERCURE_BUILD:-build}
 [[ $build == /* ]] || build=$root/$build
 modules=/usr/lib/apache2/modules
@@ -79,20 +81,31 @@ start() {
 
 # --- is everything there? ---
 
-case $port in
-'' | *[!0-9]*) fail "DEMO_PORT must be a number from 1 to 65535, not \"$port\"." ;;
-esac
-[ "${#port}" -le 5 ] && [ "$port" -ge 1 ] && [ "$port" -le 65535 ] ||
-    fail "DEMO_PORT must be a number from 1 to 65535, not \"$port\"."
+# check_port NAME NUMBER
+check_port() {
+    case $2 in
+    '' | *[!0-9]*) fail "$1 must be a number from 1 to 65535, not \"$2\"." ;;
+    esac
+    [ "${#2}" -le 5 ] && [ "$2" -ge 1 ] && [ "$2" -le 65535 ] || fail "$1 must be a number from 1 to 65535, not \"$2\"."
+}
+check_port DEMO_PORT "$port"
+check_port DEMO_TLS_PORT "$tls_port"
+[ "$port" -ne "$tls_port" ] || fail "DEMO_PORT and DEMO_TLS_PORT must not be the same."
 for file in "$build/mod_mercure.so" "$build/brokerd"; do
     [ -f "$file" ] || fail "$file is missing: build first, with ./build.sh build"
 done
 [ -x /usr/sbin/apache2 ] || fail "/usr/sbin/apache2 is missing: apt-get install apache2-bin (or ./build.sh deps)"
 php=$(ls /usr/sbin/php-fpm8.* 2>/dev/null | sort -V | tail -n 1)
 [ -n "$php" ] || fail "php-fpm is missing: apt-get install php-fpm (or ./build.sh deps)"
-if (exec 3<>"/dev/tcp/localhost/$port") 2>/dev/null; then
-    fail "Port $port on localhost is taken by another program. Choose another one: DEMO_PORT=8081 ./build.sh run"
-fi
+command -v openssl >/dev/null || fail "openssl is missing: apt-get install openssl (or ./build.sh deps)"
+# free_port NUMBER EXAMPLE
+free_port() {
+    if (exec 3<>"/dev/tcp/localhost/$1") 2>/dev/null; then
+        fail "Port $1 on localhost is taken by another program. Choose another one: $2 ./build.sh run"
+    fi
+}
+free_port "$port" DEMO_PORT=8081
+free_port "$tls_port" DEMO_TLS_PORT=8444
 
 # --- the directory: pages, secret, configuration ---
 
@@ -115,6 +128,11 @@ fi
 secret=$(od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n')
 printf '%s\n' "$secret" >"$dir/secret"
 
+# For localhost alone, and for this run alone: nobody vouches for it, so browsers warn.
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$dir/key.pem" -out "$dir/cert.pem" -days 30 \
+    -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE \
+    -addext extendedKeyUsage=serverAuth 2>>"$dir/stderr" || fail "openssl makes no certificate."
+
 load() {
     local name
     for name in "$@"; do
@@ -122,26 +140,9 @@ load() {
     done
 }
 
-cat >"$dir/httpd.conf" <<END
-ServerRoot "$dir"
-ServerName localhost
-PidFile "$dir/httpd.pid"
-DefaultRuntimeDir "$dir"
-Listen 127.0.0.1:$port
-ErrorLog "$dir/error.log"
-LogLevel warn
-$(load mpm_event authz_core dir mime headers reqtimeout proxy proxy_fcgi)
-LoadModule mercure_module "$build/mod_mercure.so"
-$user
-StartServers 1
-TypesConfig /etc/mime.types
-LogFormat "%t %a %>s \"%r\" last-event-id=\"%{Last-Event-ID}i\"" demo
-CustomLog "$dir/access.log" demo
-
-MercureBrokerProgram "$brokerd"
-MercureStateDir "$dir/state"
-
-<VirtualHost 127.0.0.1:$port>
+# What both virtual hosts say. They have one name, so it is one hub, by whichever address.
+site=$(
+    cat <<END
     ServerName localhost
     DocumentRoot "$dir/site/htdocs"
     DirectoryIndex index.php
@@ -162,6 +163,44 @@ MercureStateDir "$dir/state"
     MercureCookieName demo_access_token
     MercureHistory events=1000 age=1d
 ${DEMO_EXTRA_CONFIG:-}
+END
+)
+
+cat >"$dir/httpd.conf" <<END
+ServerRoot "$dir"
+ServerName localhost
+PidFile "$dir/httpd.pid"
+DefaultRuntimeDir "$dir"
+Listen 127.0.0.1:$port
+Listen 127.0.0.1:$tls_port
+ErrorLog "$dir/error.log"
+LogLevel warn
+$(load mpm_event authz_core dir mime headers reqtimeout proxy proxy_fcgi socache_shmcb ssl)
+LoadModule mercure_module "$build/mod_mercure.so"
+$user
+StartServers 1
+TypesConfig /etc/mime.types
+SSLSessionCache "shmcb:$dir/tls-sessions(512000)"
+LogFormat "%t %a %>s \"%r\" last-event-id=\"%{Last-Event-ID}i\"" demo
+CustomLog "$dir/access.log" demo
+
+MercureBrokerProgram "$brokerd"
+MercureStateDir "$dir/state"
+
+<VirtualHost 127.0.0.1:$port>
+$site
+</VirtualHost>
+
+# HTTP/2 is the hub's own here: one connection carries all streams of a browser, and none of them holds a worker.
+<VirtualHost 127.0.0.1:$tls_port>
+    SSLEngine On
+    SSLCertificateFile "$dir/cert.pem"
+    SSLCertificateKeyFile "$dir/key.pem"
+    Protocols h2 http/1.1
+    <IfDirective MercureHTTP2>
+        MercureHTTP2 On
+    </IfDirective>
+$site
 </VirtualHost>
 END
 
@@ -180,6 +219,7 @@ catch_workers_output = yes
 env[MERCURE_URL] = http://localhost:$port/.well-known/mercure
 env[MERCURE_ISSUER] = $issuer
 env[MERCURE_SECRET] = \$DEMO_SECRET
+env[DEMO_HTTPS_URL] = https://localhost:$tls_port/
 php_admin_flag[display_errors] = off
 php_admin_flag[log_errors] = on
 END
@@ -204,6 +244,9 @@ until [[ $page == *' 200 '* && $hub == *' 200 '* ]]; do
 done
 
 say "The demo runs: http://localhost:$port/"
+say "with HTTP/2:    https://localhost:$tls_port/"
+say "The certificate of the second address was made just now and nobody vouches for it, so the browser warns: go on there"
+say "(Firefox: Advanced, Accept the Risk and Continue; Chromium: Advanced, Proceed to localhost)."
 say "Open it in two windows. Logs are in $dir until the end; Ctrl-C stops it."
 
 wait -n "$httpd_pid" "$php_pid"

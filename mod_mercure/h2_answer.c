@@ -115,6 +115,44 @@ static void set_languages(request_rec *r)
     apr_table_setn(r->headers_out, "Content-Language", apr_array_pstrcat(r->pool, r->content_languages, ','));
 }
 
+/* A name for each reason to vary, once. */
+static int collect_names(void *names, const char *key, const char *value)
+{
+    apr_array_header_t *all = names;
+    char *rest, *name = apr_strtok(apr_pstrdup(all->pool, value), ", \t", &rest);
+
+    (void)key;
+    for (; name != NULL; name = apr_strtok(NULL, ", \t", &rest)) {
+        int i;
+        for (i = 0; i < all->nelts && strcasecmp(name, APR_ARRAY_IDX(all, i, char *)) != 0; i++) {
+        }
+        if (i == all->nelts) {
+            APR_ARRAY_PUSH(all, char *) = name;
+        }
+    }
+    return 1;
+}
+
+/* Several modules may have said why the response varies, some in words that others have used too. */
+static void set_vary(request_rec *r)
+{
+    apr_array_header_t *names = apr_array_make(r->pool, 4, sizeof(char *));
+
+    if (apr_table_get(r->subprocess_env, "force-no-vary") != NULL) {
+        apr_table_unset(r->headers_out, "Vary");
+        return;
+    }
+    apr_table_do(collect_names, names, r->headers_out, "Vary", NULL);
+    if (names->nelts > 0) {
+        const char *joined = APR_ARRAY_IDX(names, 0, char *);
+        int i;
+        for (i = 1; i < names->nelts; i++) {
+            joined = apr_pstrcat(r->pool, joined, ", ", APR_ARRAY_IDX(names, i, char *), NULL);
+        }
+        apr_table_setn(r->headers_out, "Vary", joined);
+    }
+}
+
 static void complete_headers(request_rec *r)
 {
     const char *type, *length;
@@ -123,9 +161,7 @@ static void complete_headers(request_rec *r)
         r->headers_out = apr_table_overlay(r->pool, r->err_headers_out, r->headers_out);
         apr_table_clear(r->err_headers_out);
     }
-    if (apr_table_get(r->subprocess_env, "force-no-vary") != NULL) {
-        apr_table_unset(r->headers_out, "Vary");
-    }
+    set_vary(r);
     if (r->no_cache && apr_table_get(r->headers_out, "Expires") == NULL) {
         char *date = apr_palloc(r->pool, APR_RFC822_DATE_LEN);
         ap_recent_rfc822_date(date, r->request_time);

@@ -24,9 +24,10 @@
 
 APLOG_USE_MODULE(mercure);
 
-#define PROTOCOL   "h2"
-#define EARLY_MOST (256u << 10) /* bytes that a client may have sent by the time the handshake is done */
-#define SLOWEST_MS 20000        /* for a head, or a piece of a body; less where Timeout is less */
+#define PROTOCOL         "h2"
+#define EARLY_MOST       (256u << 10) /* bytes that a client may have sent by the time the handshake is done */
+#define CONNECTIONS_MORE 8            /* of a client than it may have streams */
+#define SLOWEST_MS       20000        /* for a head, or a piece of a body; less where Timeout is less */
 
 /* --- offering --- */
 
@@ -161,7 +162,9 @@ static h2_arrival *describe(conn_rec *c, server_rec *s, const early_bytes *early
     return arrival;
 }
 
-/* May this client have one more connection? The limit is the one for its streams. */
+/* May this client have one more connection? The limit is the one for its streams, with room for other requests, which
+ * are to be answered, if only with 429.
+ */
 static bool admit(conn_rec *c, const server_rec *s, counters_ticket *ticket)
 {
     const dir_config *dir = ap_get_module_config(s->lookup_defaults, &mercure_module);
@@ -170,7 +173,7 @@ static bool admit(conn_rec *c, const server_rec *s, counters_ticket *ticket)
     if (dir->max_per_client <= 0 || child_counters() == NULL) {
         return true;
     }
-    request.max_per_client = (uint64_t)dir->max_per_client;
+    request.max_per_client = (uint64_t)dir->max_per_client + CONNECTIONS_MORE;
     request.address = counters_address_key(child_counters(), "connection",
                                            s->server_hostname != NULL ? s->server_hostname : "", c->client_ip);
     return counters_admit(child_counters(), &request, ticket) == COUNTERS_ADMITTED;
@@ -209,7 +212,7 @@ static void take_over(conn_rec *c, server_rec *s)
     }
     if (!admit(c, s, &ticket)) {
         atomic_fetch_sub(&st->connections, 1);
-        refuse(c, "this address has MercureMaxSubscribersPerClient connections");
+        refuse(c, "this address has 8 connections more than MercureMaxSubscribersPerClient");
         return;
     }
     if (read_early(c, &early)) {

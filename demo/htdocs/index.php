@@ -7,6 +7,7 @@ declare(strict_types=1);
 require __DIR__ . '/../mercure.php';
 
 const TOPIC = 'https://demo.example/news';
+const TILES = 12;
 const TOKEN_SECONDS = 3600;
 
 $url = getenv('MERCURE_URL');
@@ -45,7 +46,7 @@ $e = fn (string $text): string => htmlspecialchars($text);
 <link rel="stylesheet" href="style.css">
 <script src="live.js" defer></script>
 </head>
-<body data-hub="<?= $e($path) ?>" data-topic="<?= $e(TOPIC) ?>" data-token-seconds="<?= TOKEN_SECONDS ?>">
+<body data-hub="<?= $e($path) ?>" data-topic="<?= $e(TOPIC) ?>" data-tiles="https://demo.example/tiles/" data-token-seconds="<?= TOKEN_SECONDS ?>">
 <header>
 <h1>Live updates with Mercure</h1>
 <p id="state" class="state" role="status" data-state="connecting">connecting</p>
@@ -70,6 +71,20 @@ $e = fn (string $text): string => htmlspecialchars($text);
 <noscript><p class="wrong">Updates appear here by themselves when JavaScript is on. Publishing works without it.</p></noscript>
 <p id="empty" class="empty">Nothing yet. Publish a message, here or in another window.</p>
 <ol id="updates" role="log" aria-live="polite" aria-labelledby="feed-title" tabindex="0"></ol>
+</section>
+
+<section class="card tiles" aria-labelledby="tiles-title">
+<h2 id="tiles-title">Twelve live topics <span class="count"><span id="streams">0</span> open</span></h2>
+<p id="protocol" class="topic">Each button publishes on a topic of its own, and counts what comes from it.</p>
+<form id="tiles" method="post" action="publish.php">
+<?php for ($tile = 1; $tile <= TILES; $tile++) { ?>
+<button name="tile" value="<?= $tile ?>" data-count="0" aria-label="Topic <?= $tile ?>"><span class="number"><?= $tile ?></span><span class="hits">0</span></button>
+<?php } ?>
+</form>
+<?php if (($_SERVER['HTTPS'] ?? '') !== 'on') { ?>
+<p class="other">The same page <a href="<?= $e(getenv('DEMO_HTTPS_URL')) ?>">over HTTP/2</a>: the browser warns of its certificate, which was made
+just for this demo.</p>
+<?php } ?>
 </section>
 
 <section class="card about" aria-labelledby="about-title">

@@ -1,4 +1,7 @@
-/* live.js - watches the hub with an EventSource, shows what comes, and sends the form without leaving the page.
+/* live.js - watches the hub, shows what comes, and sends the forms without leaving the page.
+ *
+ * Over HTTP/2 every topic has an EventSource of its own: all of them share one connection. Over HTTP/1.1 each would take one
+ * of the six connections that a browser opens to a host, for all tabs together; there one EventSource watches all topics.
  *
  * After a stream that ended, the browser reconnects by itself with Last-Event-ID. After an answer that is no stream (the
  * token was too old: 401; the hub was restarted: 503) it gives up; then this page gets a new token and opens a new
@@ -8,15 +11,16 @@
 
 const MOST_SHOWN = 200;
 const LONGEST_WAIT = 30000;
-const { hub, topic, tokenSeconds } = document.body.dataset;
+const { hub, topic, tiles, tokenSeconds } = document.body.dataset;
+const TILE_COUNT = document.querySelectorAll('#tiles button').length;
 const state = document.getElementById('state');
 const updates = document.getElementById('updates');
 const form = document.getElementById('publish');
 const result = document.getElementById('result');
 
 let received = 0;
-let cursor = 'earliest'; // a new page begins with what the hub still has
-let wait = 1000;
+let renewing = null;
+const streams = [];
 
 function setState(name) {
   if (state.dataset.state !== name) {
@@ -51,41 +55,103 @@ function show(event) {
   while (updates.children.length > MOST_SHOWN) {
     updates.lastElementChild.remove();
   }
-  cursor = event.lastEventId;
   received += 1;
   document.getElementById('count').textContent = received;
   document.getElementById('empty').hidden = true;
 }
 
-/* The answer to this page sets the cookie with a new token. */
-async function renewToken() {
-  await fetch('./', { method: 'HEAD', cache: 'no-store' });
+function showTile(event) {
+  const button = document.querySelector(`#tiles button[value="${CSS.escape(event.data)}"]`);
+  if (button) {
+    button.dataset.count = Number(button.dataset.count) + 1;
+    button.querySelector('.hits').textContent = button.dataset.count;
+    button.getAnimations().forEach((animation) => animation.cancel());
+    button.animate([{ filter: 'brightness(1.6)' }, { filter: 'none' }], 500);
+  }
 }
 
-function connect() {
-  const query = new URLSearchParams({ match: topic, last_event_id: cursor });
-  const source = new EventSource(`${hub}?${query}`);
+/* The answer to this page sets the cookie with a new token. Streams that end together ask for it once. */
+function renewToken() {
+  renewing ??= fetch('./', { method: 'HEAD', cache: 'no-store' }).catch(() => {}).finally(() => { renewing = null; });
+  return renewing;
+}
 
-  source.onopen = () => {
-    wait = 1000;
+function showStreams() {
+  const open = streams.filter((stream) => stream.open).length;
+  document.getElementById('streams').textContent = open;
+  if (open === streams.length) {
     setState('open');
-  };
-  source.onmessage = show;
-  source.addEventListener('private', show);
-  source.onerror = () => {
+  } else if (streams.some((stream) => stream.failed)) {
     setState('reconnecting');
-    if (source.readyState === EventSource.CLOSED) {
-      setTimeout(() => renewToken().catch(() => {}).finally(connect), wait * (0.75 + Math.random() / 2));
-      wait = Math.min(wait * 2, LONGEST_WAIT);
-    }
-  };
+  }
 }
 
-async function publish() {
+/* A stream of what is published on the topics of `query`; it comes back whatever happens. */
+class Stream {
+  constructor(query) {
+    this.query = query;
+    this.cursor = 'earliest'; // a new page begins with what the hub still has
+    this.wait = 1000;
+    this.open = this.failed = false;
+    streams.push(this);
+  }
+
+  connect() {
+    const query = new URLSearchParams({ ...this.query, last_event_id: this.cursor });
+    const source = new EventSource(`${hub}?${query}`);
+
+    source.onopen = () => {
+      this.wait = 1000;
+      this.open = true;
+      this.failed = false;
+      showStreams();
+    };
+    source.onmessage = (event) => this.take(event, show);
+    source.addEventListener('private', (event) => this.take(event, show));
+    source.addEventListener('tile', (event) => this.take(event, showTile));
+    source.onerror = () => {
+      this.open = false;
+      this.failed = true;
+      showStreams();
+      if (source.readyState === EventSource.CLOSED) {
+        setTimeout(() => renewToken().then(() => this.connect()), this.wait * (0.75 + Math.random() / 2));
+        this.wait = Math.min(this.wait * 2, LONGEST_WAIT);
+      }
+    };
+  }
+
+  take(event, shower) {
+    this.cursor = event.lastEventId;
+    shower(event);
+  }
+}
+
+/* What the page came by; '' where the browser does not tell. */
+const protocol = performance.getEntriesByType('navigation')[0]?.nextHopProtocol ?? '';
+const PROTOCOLS = { h2: 'HTTP/2', h3: 'HTTP/3', 'http/1.1': 'HTTP/1.1', 'http/1.0': 'HTTP/1.0' };
+
+function start() {
+  const line = document.getElementById('protocol');
+  if (protocol === 'h2' || protocol === 'h3') {
+    new Stream({ match: topic });
+    for (let tile = 1; tile <= TILE_COUNT; tile += 1) {
+      new Stream({ match: tiles + tile });
+    }
+    line.textContent = `This page came by ${PROTOCOLS[protocol]}: ${streams.length} live streams share one connection.`;
+  } else {
+    new Stream({ match: topic, match_urlpattern: `${tiles}:tile` });
+    line.textContent = `This page came by ${PROTOCOLS[protocol] ?? 'HTTP'}: one live stream for all topics, `
+      + 'because a browser opens no more than six connections to a host.';
+  }
+  line.dataset.protocol = protocol;
+  streams.forEach((stream) => stream.connect());
+}
+
+async function publish(fields) {
   const response = await fetch(form.action, {
     method: 'POST',
     headers: { Accept: 'application/json' },
-    body: new URLSearchParams(new FormData(form)),
+    body: new URLSearchParams(fields),
   });
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) {
@@ -98,6 +164,11 @@ function showResult(...parts) {
   result.replaceChildren(...parts);
 }
 
+function showFailure(error) {
+  const reason = error instanceof TypeError ? 'The site cannot be reached.' : error.message;
+  showResult(element('span', 'wrong', reason));
+}
+
 form.addEventListener('submit', async (submission) => {
   submission.preventDefault();
   if (form.ariaBusy === 'true') {
@@ -105,15 +176,19 @@ form.addEventListener('submit', async (submission) => {
   }
   form.ariaBusy = 'true'; // a disabled button would lose the focus
   try {
-    const id = await publish();
+    const id = await publish(new FormData(form));
     showResult('Published as ', element('code', '', id));
     document.getElementById('message').value = '';
   } catch (error) {
-    const reason = error instanceof TypeError ? 'The site cannot be reached.' : error.message;
-    showResult(element('span', 'wrong', reason));
+    showFailure(error);
   } finally {
     form.ariaBusy = 'false';
   }
+});
+
+document.getElementById('tiles').addEventListener('submit', (submission) => {
+  submission.preventDefault();
+  publish({ tile: submission.submitter.value }).catch(showFailure);
 });
 
 document.getElementById('message').addEventListener('keydown', (key) => {
@@ -122,5 +197,5 @@ document.getElementById('message').addEventListener('keydown', (key) => {
   }
 });
 
-setInterval(() => renewToken().catch(() => {}), (tokenSeconds * 1000) / 2);
-connect();
+setInterval(renewToken, (tokenSeconds * 1000) / 2);
+start();

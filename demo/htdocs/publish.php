@@ -1,10 +1,12 @@
 <?php
-/* publish.php - takes the page's form and publishes it. Answers JSON when asked for it (the page's script does), else a
+/* publish.php - takes the page's forms, the message and the twelve topics, and publishes. Answers JSON when asked for it (the page's script does), else a
  * redirect back to the page, so the form works without JavaScript.
  */
 declare(strict_types=1);
 
 require __DIR__ . '/../mercure.php';
+
+const TILES = 12;
 
 function wants_json(): bool
 {
@@ -43,14 +45,22 @@ if ($_SERVER['REQUEST_METHOD'] !== 'POST') {
     refuse(405, 'Use the form of the page.');
 }
 /* Another site's page must not publish in its visitors' name. */
-if (isset($_SERVER['HTTP_ORIGIN']) && $_SERVER['HTTP_ORIGIN'] !== 'http://' . $_SERVER['HTTP_HOST']) {
+$own = (($_SERVER['HTTPS'] ?? '') === 'on' ? 'https://' : 'http://') . $_SERVER['HTTP_HOST'];
+if (isset($_SERVER['HTTP_ORIGIN']) && $_SERVER['HTTP_ORIGIN'] !== $own) {
     refuse(403, 'This form takes messages from its own page only.');
 }
-if (!is_string($_POST['message'] ?? null)) {
+if (isset($_POST['tile'])) {
+    $tile = filter_var($_POST['tile'], FILTER_VALIDATE_INT, ['options' => ['min_range' => 1, 'max_range' => TILES]]);
+    if (!is_int($tile)) {
+        refuse(400, 'There is no such topic.');
+    }
+    [$topic, $message, $private, $type] = ["https://demo.example/tiles/$tile", (string) $tile, false, 'tile'];
+} elseif (is_string($_POST['message'] ?? null)) {
+    $private = isset($_POST['private']);
+    [$topic, $message, $type] = ['https://demo.example/news', $_POST['message'], $private ? 'private' : null];
+} else {
     refuse(400, 'There is no message, or it is too large.');
 }
-$message = $_POST['message'];
-$private = isset($_POST['private']);
 
 try {
     // --- shown on the page ---
@@ -61,10 +71,10 @@ try {
     );
 
     $id = $hub->publish(
-        'https://demo.example/news',
+        $topic, // such as https://demo.example/news
         $message,
         private: $private,
-        type: $private ? 'private' : null,
+        type: $type,
     );
     // --- end ---
 } catch (MercureError $error) {

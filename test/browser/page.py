@@ -10,9 +10,9 @@ _numbers = itertools.count(1)
 
 
 class Page:
-    def __init__(self, browser, demo, handle):
+    def __init__(self, browser, demo, handle, url=None):
         self.browser, self.demo, self.handle = browser, demo, handle
-        browser.get(demo.url + "/")
+        browser.get((url or demo.url) + "/")
         # Would be lost by a reload.
         browser.execute_script("window.neverReloaded = true;")
 

@@ -27,14 +27,15 @@ class Demo:
     tls = http2 = False
 
     def __init__(self, config="", **environment):
-        self.port = free_port()
+        self.port, self.tls_port = free_port(), free_port()
         self.url = f"http://localhost:{self.port}"
+        self.https_url = f"https://localhost:{self.tls_port}"
         self.hub = self.url + PATH
         # A session of its own, so that kill_group() is what Ctrl-C at a terminal is.
         self.process = subprocess.Popen(
             [os.path.join(ROOT, "demo", "run.sh")], cwd=ROOT, text=True, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env=dict(os.environ, DEMO_PORT=str(self.port), DEMO_EXTRA_CONFIG=config, **environment))
+            env=dict(os.environ, DEMO_PORT=str(self.port), DEMO_TLS_PORT=str(self.tls_port), DEMO_EXTRA_CONFIG=config, **environment))
         self.said = ""
         self.reader = threading.Thread(target=self._listen, daemon=True)
         self.reader.start()

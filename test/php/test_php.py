@@ -222,6 +222,7 @@ def test_a_killed_script_leaves_no_process(make_demo):
 
 
 def run(**environment):
+    environment = {"DEMO_TLS_PORT": str(free_port()), **environment}
     return subprocess.run([os.path.join(ROOT, "demo", "run.sh")], env=dict(os.environ, **environment),
                           capture_output=True, text=True, timeout=20)
 
