@@ -316,6 +316,9 @@ static unsigned cost_of(const nghttp2_frame_hd *hd)
 static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *user_data)
 {
     (void)ng;
+    if (hd->type == NGHTTP2_PRIORITY && hd->stream_id == 0) {
+        return NGHTTP2_ERR_CALLBACK_FAILURE; /* RFC 9113 6.3; nghttp2 no longer looks at priorities of this kind */
+    }
     return try_patience(user_data, cost_of(hd)) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
