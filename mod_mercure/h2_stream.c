@@ -68,7 +68,8 @@ int h2_stream_send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t
     }
     h2_session_please(session, GAIN_DATA);
     note_moved(s);
-    return 0;
+    /* nghttp2 goes on to the next frame by itself, unless it is told that there is no room for one. */
+    return session->room - session->filled < H2_FRAME_MOST ? NGHTTP2_ERR_PAUSE : 0;
 }
 
 ssize_t h2_session_send(h2_session *session, char *into, size_t room, uint64_t now_ms)
@@ -76,6 +77,7 @@ ssize_t h2_session_send(h2_session *session, char *into, size_t room, uint64_t n
     session->now_ms = now_ms;
     session->into = into;
     session->filled = 0;
+    session->room = room;
     while (room - session->filled >= H2_FRAME_MOST) {
         const uint8_t *bytes;
         ssize_t len = nghttp2_session_mem_send(session->ng, &bytes);
