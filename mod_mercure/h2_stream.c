@@ -68,7 +68,7 @@ int h2_stream_send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t
     }
     h2_session_please(session, GAIN_DATA);
     note_moved(s);
-    return 0;
+    return NGHTTP2_ERR_PAUSE; /* else nghttp2 would go on with the next stream's, whether there is room or not */
 }
 
 ssize_t h2_session_send(h2_session *session, char *into, size_t room, uint64_t now_ms)
@@ -78,11 +78,12 @@ ssize_t h2_session_send(h2_session *session, char *into, size_t room, uint64_t n
     session->filled = 0;
     while (room - session->filled >= H2_FRAME_MOST) {
         const uint8_t *bytes;
+        size_t before = session->filled;
         ssize_t len = nghttp2_session_mem_send(session->ng, &bytes);
         if (len < 0) {
             return -1;
         }
-        if (len == 0) {
+        if (len == 0 && session->filled == before) {
             break;
         }
         memcpy(into + session->filled, bytes, (size_t)len);
