@@ -63,7 +63,10 @@ typedef struct h2_session_kind h2_session_kind;
 
 /* NULL without memory. */
 h2_session_kind *h2_session_kind_create(void);
-void h2_session_kind_free(h2_session_kind *kind);
+void h2_session_kind_free(h2_session_kind *kind); /* NULL is allowed */
+
+/* Bytes of requests that wait, in all its sessions. */
+size_t h2_session_kind_held(const h2_session_kind *kind);
 
 typedef struct {
     h2_head_limits head;

@@ -10,7 +10,8 @@
 
 #include "h2_internal.h"
 
-#define GAIN_DATA 2
+#define GAIN_DATA     2
+#define GAIN_BYTES_OF 1024 /* of data, one more: clients say several times per frame that they have read it */
 
 /* --- data --- */
 
@@ -66,7 +67,7 @@ int h2_stream_send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t
     if (s->exchange != NULL && len > 0) {
         h2_exchange_written(s->exchange, len);
     }
-    h2_session_please(session, GAIN_DATA);
+    h2_session_please(session, GAIN_DATA + (unsigned)(len / GAIN_BYTES_OF));
     note_moved(s);
     return NGHTTP2_ERR_PAUSE; /* else nghttp2 would go on with the next stream's, whether there is room or not */
 }
@@ -86,8 +87,10 @@ ssize_t h2_session_send(h2_session *session, char *into, size_t room, uint64_t n
         if (len == 0 && session->filled == before) {
             break;
         }
-        memcpy(into + session->filled, bytes, (size_t)len);
-        session->filled += (size_t)len;
+        if (len > 0) {
+            memcpy(into + session->filled, bytes, (size_t)len);
+            session->filled += (size_t)len;
+        }
     }
     return (ssize_t)session->filled;
 }
@@ -175,6 +178,7 @@ bool h2_stream_take_news(h2_stream *s)
     }
     h2_session_body_read(s, news.body_read);
     if (news.finished) {
+        h2_session_request_over(s);
         s->exchange = NULL;
         *h2_exchange_tag(x) = NULL;
     }
