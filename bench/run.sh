@@ -79,6 +79,10 @@ MercureMaxBlocking 100000"
 # start_httpd tls|"" THREADS CONFIGURATION
 start_httpd() {
     local tls="" scheme=http
+    if (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null; then
+        echo "Port $PORT is taken by another program. Choose another one: PORT=18490 bench/run.sh" >&2
+        exit 1
+    fi
     rm -rf "$DIR/state"
     mkdir -p "$DIR/htdocs"
     echo 'an ordinary page' >"$DIR/htdocs/page.html"

@@ -181,7 +181,7 @@ $user
 StartServers 1
 TypesConfig /etc/mime.types
 SSLSessionCache "shmcb:$dir/tls-sessions(512000)"
-LogFormat "%t %a %>s \"%r\" last-event-id=\"%{Last-Event-ID}i\"" demo
+LogFormat "%t %a:%{remote}p %>s \"%r\" last-event-id=\"%{Last-Event-ID}i\"" demo
 CustomLog "$dir/access.log" demo
 
 MercureBrokerProgram "$brokerd"
@@ -197,9 +197,7 @@ $site
     SSLCertificateFile "$dir/cert.pem"
     SSLCertificateKeyFile "$dir/key.pem"
     Protocols h2 http/1.1
-    <IfDirective MercureHTTP2>
-        MercureHTTP2 On
-    </IfDirective>
+    MercureHTTP2 On
 $site
 </VirtualHost>
 END

@@ -1,7 +1,7 @@
 /* child.c - see child.h.
  *
  * What surprised us: a prefork child that gets SIGTERM runs its pool's cleanups inside the signal handler, whatever its
- * thread was doing. So under prefork the end frees nothing, and leaves that to the process's own.
+ * thread was doing. Then the end frees nothing, and leaves that to the process's own.
  */
 #include "child.h"
 
@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <http_log.h>
 #include <http_main.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -38,20 +39,31 @@ void child_prepare(counters *c)
     child.counters = c;
 }
 
+/* Is this the handler of SIGTERM? The signal is blocked while it runs. */
+static bool is_inside_handler(void)
+{
+    sigset_t blocked;
+
+    return pthread_sigmask(SIG_BLOCK, NULL, &blocked) == 0 && sigismember(&blocked, SIGTERM) == 1;
+}
+
 static apr_status_t end(void *data)
 {
     int threaded = 0;
-    bool at_rest = true;
+    bool may_wait, at_rest = true;
 
     (void)data;
     ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
-    if (child.streamer != NULL && threaded != 0) {
-        at_rest = streamer_leave(child.streamer, child.is_graceful ? REQUESTS_WAIT_MS : REQUESTS_WAIT_LITTLE_MS);
+    may_wait = threaded != 0 || !is_inside_handler();
+    if (child.streamer != NULL && may_wait) {
+        /* A prefork child that ends outside of the handler ends gracefully; its MPM does not say so. */
+        bool graceful = child.is_graceful || threaded == 0;
+        at_rest = streamer_leave(child.streamer, graceful ? REQUESTS_WAIT_MS : REQUESTS_WAIT_LITTLE_MS);
     }
     if (child.streamer != NULL) {
-        streamer_stop(child.streamer, threaded != 0 && at_rest);
+        streamer_stop(child.streamer, may_wait && at_rest);
     }
-    if (threaded != 0 && at_rest) {
+    if (may_wait && at_rest) {
         child.streamer = NULL;
         token_cache_free(child.tokens);
         child.tokens = NULL;

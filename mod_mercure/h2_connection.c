@@ -57,6 +57,24 @@ static void close_connection(connection *c, bool clean);
 
 /* --- the ring --- */
 
+static void not_ready(connection *c)
+{
+    h2_connections *all = c->all;
+
+    if (c->next_ready == NULL) {
+        return;
+    }
+    if (c->next_ready == c) {
+        all->ready = NULL;
+    } else {
+        c->next_ready->previous_ready = c->previous_ready;
+        c->previous_ready->next_ready = c->next_ready;
+        all->ready = all->ready == c ? c->next_ready : all->ready;
+    }
+    c->next_ready = c->previous_ready = NULL;
+}
+
+/* Behind all others. */
 static void make_ready(connection *c)
 {
     h2_connections *all = c->all;
@@ -75,21 +93,14 @@ static void make_ready(connection *c)
     all->ready->previous_ready = c;
 }
 
-static void not_ready(connection *c)
+/* Before all others: what a client has sent, and the answers to requests, do not wait behind a crowd's events. Whoever
+ * has more to do than a turn's worth goes behind the others for the rest.
+ */
+static void make_ready_first(connection *c)
 {
-    h2_connections *all = c->all;
-
-    if (c->next_ready == NULL) {
-        return;
-    }
-    if (c->next_ready == c) {
-        all->ready = NULL;
-    } else {
-        c->next_ready->previous_ready = c->previous_ready;
-        c->previous_ready->next_ready = c->next_ready;
-        all->ready = all->ready == c ? c->next_ready : all->ready;
-    }
-    c->next_ready = c->previous_ready = NULL;
+    not_ready(c);
+    make_ready(c);
+    c->all->ready = c;
 }
 
 static connection *connection_of(const h2_stream *s)
@@ -113,7 +124,7 @@ static void take_news(streamer *st, void *data)
     bool finished = false;
 
     if (s != NULL) {
-        make_ready(connection_of(s));
+        make_ready_first(connection_of(s));
         finished = h2_stream_take_news(s);
     } else {
         finished = h2_exchange_take_end(x);
@@ -367,7 +378,7 @@ static void on_event(streamer *st, watch *w, unsigned events)
         close_connection(c, false);
         return;
     }
-    make_ready(c);
+    make_ready_first(c);
 }
 
 /* --- connections come and go --- */

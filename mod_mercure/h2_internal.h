@@ -27,7 +27,7 @@ struct h2_session {
     bool said_goodbye; /* GOAWAY, while open streams go on */
     bool was_used;     /* a head has come */
     char *into;        /* while h2_session_send() runs */
-    size_t filled;
+    size_t filled, room;
 };
 
 /* The client was of use to somebody. */

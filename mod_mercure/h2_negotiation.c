@@ -350,9 +350,11 @@ int h2_negotiation_check(apr_pool_t *temp, server_rec *all)
             continue; /* off, or inherited: then only those that can speak it do */
         }
         if (!has_tls(s)) {
-            ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_CRIT, 0, s,
-                         "MercureHTTP2 On wants TLS, for which browsers speak HTTP/2 only: %s has no SSLEngine On",
-                         name_of(s));
+            ap_log_error(
+                APLOG_MARK, APLOG_STARTUP | APLOG_CRIT, 0, s,
+                "MercureHTTP2 On wants TLS, without which no browser speaks HTTP/2: %s has no SSLEngine On. Write it "
+                "inside the <VirtualHost> that has",
+                name_of(s));
             return HTTP_INTERNAL_SERVER_ERROR;
         }
         if (!offers_h2(s)) {

@@ -50,7 +50,9 @@ struct h2_pool {
     unsigned count; /* threads */
     unsigned alive;
     unsigned most_here; /* threads for one lane */
-    bool stopping;
+    bool stopping;      /* no more requests are accepted */
+    bool hurries;       /* and none is begun */
+    bool joined;
     pthread_t threads[];
 };
 
@@ -199,12 +201,18 @@ static void run_job(h2_pool *pool, h2_job *job)
     }
 }
 
+/* What was accepted runs, unless there is no time left. */
+static bool is_done(const h2_pool *pool)
+{
+    return pool->stopping && (pool->hurries || (pool->turn[ORDINARY] == NULL && pool->turn[FOR_HUB] == NULL));
+}
+
 static void *work(void *data)
 {
     h2_pool *pool = data;
 
     pthread_mutex_lock(&pool->lock);
-    while (!pool->stopping) {
+    while (!is_done(pool)) {
         h2_job *job = take_job(pool);
         if (job != NULL) {
             run_job(pool, job);
@@ -213,6 +221,7 @@ static void *work(void *data)
         }
     }
     pool->alive--;
+    pthread_cond_broadcast(&pool->wake); /* those that waited for the last job's lane */
     pthread_cond_broadcast(&pool->ended);
     pthread_mutex_unlock(&pool->lock);
     return NULL;
@@ -286,18 +295,18 @@ bool h2_pool_stop(h2_pool *pool, unsigned wait_ms)
     pool->stopping = true;
     pthread_cond_broadcast(&pool->wake);
     ended = wait_for_threads(pool, wait_ms);
+    pool->hurries = true;
+    pthread_cond_broadcast(&pool->wake);
     for (job = pool->running.first; job != NULL; job = job->next) {
         h2_exchange_abort(job->exchange);
     }
     ended = ended || wait_for_threads(pool, wait_ms);
     pthread_mutex_unlock(&pool->lock);
-    if (!ended) {
-        return false;
-    }
-    for (i = 0; i < pool->count; i++) {
+    for (i = 0; ended && !pool->joined && i < pool->count; i++) {
         pthread_join(pool->threads[i], NULL);
     }
-    return true;
+    pool->joined = pool->joined || ended;
+    return ended;
 }
 
 void h2_pool_free(h2_pool *pool)

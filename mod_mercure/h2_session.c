@@ -29,7 +29,7 @@
 #define WIDE_MOST       8           /* streams of a session that have this one at a time */
 #define WINDOW_OF_ALL   (1u << 20)  /* of the connection */
 #define ANSWERS_WAITING 64          /* of pings and settings */
-#define BYTES_A_MS      1           /* of a body at least, as mod_reqtimeout's MinRate has it */
+#define MS_A_BYTE       2           /* so slow may a body come, as with mod_reqtimeout and MinRate=500 */
 #define HELD_MOST       (64u << 20) /* bytes of requests that wait, in all sessions of a kind */
 #define HELD_MOST_HERE  (6u << 20)  /* and in one: more than its windows let it send */
 #define HELD_GENEROUSLY (2u << 20)  /* in one, and a part of all: past it, nobody gets more than the first window */
@@ -248,7 +248,7 @@ static void body_grew(h2_stream *s, size_t len)
 {
     h2_session *session = s->session;
     size_t waiting = h2_exchange_body_waiting(s->exchange);
-    uint64_t due = s->body_due_ms + len / BYTES_A_MS, most = session->now_ms + session->limits.body_ms;
+    uint64_t due = s->body_due_ms + len * MS_A_BYTE, most = session->now_ms + session->limits.body_ms;
 
     s->body_due_ms = due < most ? due : most;
     if (s->started || waiting < RUN_WITH) {
@@ -349,6 +349,9 @@ static unsigned cost_of(const nghttp2_frame_hd *hd)
 static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *user_data)
 {
     (void)ng;
+    if (hd->type == NGHTTP2_PRIORITY && hd->stream_id == 0) {
+        return NGHTTP2_ERR_CALLBACK_FAILURE; /* RFC 9113 6.3; nghttp2 no longer looks at priorities of this kind */
+    }
     return try_patience(user_data, cost_of(hd)) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 

@@ -69,7 +69,8 @@ int h2_stream_send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t
     }
     h2_session_please(session, GAIN_DATA + (unsigned)(len / GAIN_BYTES_OF));
     note_moved(s);
-    return NGHTTP2_ERR_PAUSE; /* else nghttp2 would go on with the next stream's, whether there is room or not */
+    /* nghttp2 goes on to the next frame by itself, unless it is told that there is no room for one. */
+    return session->room - session->filled < H2_FRAME_MOST ? NGHTTP2_ERR_PAUSE : 0;
 }
 
 ssize_t h2_session_send(h2_session *session, char *into, size_t room, uint64_t now_ms)
@@ -77,20 +78,18 @@ ssize_t h2_session_send(h2_session *session, char *into, size_t room, uint64_t n
     session->now_ms = now_ms;
     session->into = into;
     session->filled = 0;
+    session->room = room;
     while (room - session->filled >= H2_FRAME_MOST) {
         const uint8_t *bytes;
-        size_t before = session->filled;
         ssize_t len = nghttp2_session_mem_send(session->ng, &bytes);
         if (len < 0) {
             return -1;
         }
-        if (len == 0 && session->filled == before) {
+        if (len == 0) {
             break;
         }
-        if (len > 0) {
-            memcpy(into + session->filled, bytes, (size_t)len);
-            session->filled += (size_t)len;
-        }
+        memcpy(into + session->filled, bytes, (size_t)len);
+        session->filled += (size_t)len;
     }
     return (ssize_t)session->filled;
 }

@@ -14,10 +14,11 @@
 #include "mercure/hash.h"
 #include "mercure/sse.h"
 
-#define EVENTS_AT_ONCE 512
-#define RETRY_MS       1000
-#define STOP_WAIT_MS   3000
-#define FLUSH_WAIT_MS  1000
+#define EVENTS_AT_ONCE   512
+#define RETRY_MS         1000
+#define STOP_WAIT_MS     3000
+#define FLUSH_WAIT_MS    1000
+#define REQUESTS_WAIT_MS 500
 
 /* --- what others call --- */
 
@@ -203,6 +204,9 @@ static void *run(void *data)
     end_all(st);
     run_commands(st);
     if (st->h2 != NULL) {
+        /* Under prefork nobody has called streamer_leave(); else all have ended. */
+        (void)h2_connections_stop_requests(st->h2, REQUESTS_WAIT_MS);
+        run_commands(st);
         end_connections(st);
     }
     replay_stop(st->replay);

@@ -121,7 +121,8 @@ def form(fields):
     return urllib.parse.urlencode(fields, quote_via=urllib.parse.quote_plus).encode()
 
 
-def publish(server, topic, data="", bearer=None, headers=None, fields=(), body=None, host=None, path=PATH):
+def publish(server, topic, data="", bearer=None, headers=None, fields=(), body=None, host=None, path=PATH,
+            http1=False):
     """POST an update; returns the Answer."""
     topics = [topic] if isinstance(topic, str) else list(topic)
     if body is None:
@@ -132,7 +133,7 @@ def publish(server, topic, data="", bearer=None, headers=None, fields=(), body=N
     if bearer:
         head["Authorization"] = f"Bearer {bearer}"
     head.update(headers or {})
-    return request(server, "POST", path, head, body, host)
+    return request(server, "POST", path, head, body, host, http1=http1)
 
 
 def published(server, topic, data="", **more):
@@ -166,7 +167,7 @@ class Stream:
             fields["Last-Event-ID"] = last_event_id
         if body is not None:
             fields.update({"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(body))})
-        fields.update(headers or {})
+        fields = [(k, v) for k, v in fields.items() if k not in dict(headers or ())] + list(pairs(headers))
         self.raw = b""
         self.events = []
         self.comments = 0
@@ -180,7 +181,7 @@ class Stream:
         else:
             self.sock = sock or connect(server, source=source, host=host)
             lines = [f"{method} {path}?{args}{query} HTTP/1.1", f"Host: {host or f'localhost:{server.port}'}"]
-            lines += [f"{k}: {v}" for k, v in fields.items()]
+            lines += [f"{k}: {v}" for k, v in fields]
             self.sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode() + (body or b""))
         if wait:
             self.begin()

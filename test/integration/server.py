@@ -17,7 +17,6 @@ BUILD = os.path.join(ROOT, os.environ.get("MERCURE_BUILD", "build"))
 SECRET = "an-hmac-secret-of-the-tests-that-is-long-enough-for-hs512-too!!!"
 ISSUER = "https://issuer.example"
 PATH = "/.well-known/mercure"
-STAND_IN = os.environ.get("MERCURE_TEST_H2") == "mod_http2"  # another HTTP/2, to try the clients against
 
 MPM = {
     "event": "StartServers 1\nServerLimit 4\nThreadsPerChild 25\nThreadLimit 64\nMinSpareThreads 25\n"
@@ -102,10 +101,6 @@ class Server:
         self.write_config(mpm_config or MPM[mpm], modules, config, hub, vhosts, main, broker)
 
     def write_config(self, mpm_config, modules, config, hub, vhosts, main, broker):
-        if STAND_IN and self.http2:
-            modules = [*modules, "http2"]
-            main += "\nMercureMaxBlocking 1000\nH2MaxWorkers 200\n"
-            mpm_config = mpm_config.replace("ThreadsPerChild 25", "ThreadsPerChild 64").replace("MaxRequestWorkers 25", "MaxRequestWorkers 256")
         wanted = [f"mpm_{self.mpm}"] + BASE_MODULES + [m for m in modules if m not in BASE_MODULES]
         if self.tls and "ssl" not in wanted:
             wanted += ["socache_shmcb", "ssl"]
@@ -116,7 +111,7 @@ class Server:
             cert, key = certificate(self.dir)
             tls = f"SSLEngine On\nSSLCertificateFile {cert}\nSSLCertificateKeyFile {key}\n"
         if self.http2:
-            tls += "Protocols h2 http/1.1\n" + ("" if STAND_IN else "MercureHTTP2 On\n")
+            tls += "Protocols h2 http/1.1\nMercureHTTP2 On\n"
         self.tls_lines = tls  # for further virtual hosts on this address too
         user = "User www-data\nGroup www-data\n" if self.root else ""
         self.config_file = os.path.join(self.dir, "httpd.conf")

@@ -11,10 +11,11 @@ import pytest
 import zmq
 
 from client import PATH, Stream, publish, published, request
+from matrix import MPMS as EVERY_MPM, columns, protocols
 from server import BUILD, Server, wait_for
 
 BROKERD = os.path.join(BUILD, "brokerd")
-MPMS = pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
+MPMS = pytest.mark.parametrize("mpm", EVERY_MPM)
 
 
 def as_server_user(server):
@@ -135,7 +136,7 @@ def test_stops_when_httpd_is_killed(make_server):
             os.kill(pid, signal.SIGKILL)
 
 
-@MPMS
+@columns(*[(mpm, protocol) for mpm in EVERY_MPM for protocol in ("plain", "h2")])
 def test_killed_broker_comes_back_and_nothing_is_lost(make_server, mpm):
     server = make_server(mpm=mpm)
     stream = Stream(server, "a")
@@ -152,6 +153,7 @@ def test_killed_broker_comes_back_and_nothing_is_lost(make_server, mpm):
     assert ids
 
 
+@protocols("plain", "h2")
 def test_publications_under_a_killed_broker_are_stored_once(server):
     """Publishers go on while brokerd is killed again and again; each 200 is delivered once, in the history's order."""
     stream = Stream(server, "a")
@@ -187,6 +189,7 @@ def test_publications_under_a_killed_broker_are_stored_once(server):
     assert [e["id"] for e in replay.take(len(got), 20)] == [e["id"] for e in got]
 
 
+@protocols("plain", "h2")
 def test_streams_stay_open_and_can_be_opened_while_brokerd_is_paused(server):
     stream = Stream(server, "a")
     published(server, "a", "0")
@@ -203,6 +206,7 @@ def test_streams_stay_open_and_can_be_opened_while_brokerd_is_paused(server):
     assert stream.data(2) == ["0", "1"]
 
 
+@protocols("plain", "h2")
 def test_without_an_answer_the_publisher_gets_503_and_retry_after(server):
     published(server, "a", "x")
     os.kill(server.broker_pid(), signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""Held streams: a connection is taken over from httpd and needs no worker. Every MPM, with and without TLS."""
+"""Held streams: a connection is taken over from httpd and needs no worker. Every MPM and protocol."""
 
 import os
 import resource
@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from client import PATH, Refused, Stream, connect, publish, published, request
+from client import PATH, Refused, Stream, connect, connect_h2, publish, published, request
+from matrix import MPMS, columns, matrix, protocols
 from server import wait_for
 
-MATRIX = [(mpm, tls) for mpm in ("event", "worker", "prefork") for tls in (False, True)]
-matrix = pytest.mark.parametrize("mpm,tls", MATRIX, ids=[f"{m}-{'tls' if t else 'plain'}" for m, t in MATRIX])
+http1_matrix = columns(*[(mpm, protocol) for mpm in MPMS for protocol in ("plain", "tls")])
 
 
 def sockets_of(server):
@@ -31,34 +31,39 @@ def sockets_of(server):
 
 
 @matrix
-def test_1000_streams_hold_no_worker(make_server, mpm, tls):
+def test_1000_streams_hold_no_worker(make_server, mpm):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    server = make_server(mpm=mpm, tls=tls)
-    streams = [Stream(server, "a") for _ in range(1000)]
+    server = make_server(mpm=mpm)
+    if server.http2:
+        streams = [Stream(server, "a", connection=c) for c in [connect_h2(server) for _ in range(100)] for _ in range(10)]
+    else:
+        streams = [Stream(server, "a") for _ in range(1000)]
     start = time.monotonic()
-    assert request(server, "GET", "/index.html").body == "an ordinary page\n"
+    assert request(server, "GET", "/index.html", http1=True).body == "an ordinary page\n"
     assert time.monotonic() - start < 2
     sent = published(server, "a", "to all")
     for stream in streams:
         assert stream.take(1) == [{"id": sent, "data": "to all"}]
     assert len(server.child_pids()) == 1
+    assert "holds a worker" not in server.log()
     for stream in streams:
-        stream.close()
+        stream.sock.close()
 
 
 @matrix
-def test_stream_is_plain_until_close_and_logged_when_it_begins(make_server, mpm, tls):
-    server = make_server(mpm=mpm, tls=tls)
+def test_stream_is_plain_until_close_and_logged_when_it_begins(make_server, mpm):
+    server = make_server(mpm=mpm)
     stream = Stream(server, "a")
-    assert stream.headers["connection"] == "close"
+    assert stream.headers.get("connection") == (None if server.http2 else "close")
     assert "transfer-encoding" not in stream.headers and "content-length" not in stream.headers
-    wait_for(lambda: f'"GET {PATH}?match=a HTTP/1.1"' in server.access(), "the access log line")
+    version = "2.0" if server.http2 else "1.1"
+    wait_for(lambda: f'"GET {PATH}?match=a HTTP/{version}"' in server.access(), "the access log line")
 
 
 @matrix
-def test_client_that_leaves_is_freed(make_server, mpm, tls):
-    server = make_server(mpm=mpm, tls=tls)
+def test_client_that_leaves_is_freed(make_server, mpm):
+    server = make_server(mpm=mpm)
     keep = Stream(server, "a")
     before = sockets_of(server)
     streams = [Stream(server, "a") for _ in range(50)]
@@ -71,8 +76,8 @@ def test_client_that_leaves_is_freed(make_server, mpm, tls):
 
 
 @matrix
-def test_reset_client_is_freed(make_server, mpm, tls):
-    server = make_server(mpm=mpm, tls=tls)
+def test_reset_client_is_freed(make_server, mpm):
+    server = make_server(mpm=mpm)
     keep = Stream(server, "a")
     before = sockets_of(server)
     stream = Stream(server, "a")
@@ -84,10 +89,10 @@ def test_reset_client_is_freed(make_server, mpm, tls):
 
 
 @matrix
-def test_half_closed_client_is_ended(make_server, mpm, tls):
-    server = make_server(mpm=mpm, tls=tls)
+def test_half_closed_client_is_ended(make_server, mpm):
+    server = make_server(mpm=mpm)
     stream = Stream(server, "a")
-    if tls:
+    if server.tls:
         socket.socket.shutdown(stream.sock, socket.SHUT_WR)
     else:
         stream.sock.shutdown(socket.SHUT_WR)
@@ -95,35 +100,36 @@ def test_half_closed_client_is_ended(make_server, mpm, tls):
 
 
 @matrix
-def test_client_that_keeps_talking_does_not_disturb(make_server, mpm, tls):
-    server = make_server(mpm=mpm, tls=tls)
+def test_client_that_keeps_talking_does_not_disturb(make_server, mpm):
+    server = make_server(mpm=mpm)
     stream = Stream(server, "a")
     for _ in range(3):
-        stream.sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        if server.http2:
+            stream.exchange.connection.ping()
+        else:
+            stream.sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
         sent = published(server, "a", "x")
         assert stream.take(1)[0]["id"] == sent
 
 
 @matrix
-def test_client_that_never_reads_is_disconnected_and_holds_nobody_up(make_server, mpm, tls):
-    server = make_server(mpm=mpm, tls=tls, config="MercureMaxPending 64K\nMercureDispatchTimeout 0\n")
+def test_client_that_never_reads_is_disconnected_and_holds_nobody_up(make_server, mpm):
+    server = make_server(mpm=mpm, config="MercureMaxPending 64K\nMercureDispatchTimeout 0\nKeepAliveTimeout 1\n")
     good = Stream(server, "a")
     before = sockets_of(server)
     lazy = Stream(server, "a")
     wait_for(lambda: sockets_of(server) == before + 1, "one more socket")
-    rounds = 0
+    deadline = time.monotonic() + 10
     while sockets_of(server) > before:
-        rounds += 1
-        assert rounds < 400, "the client that does not read is never disconnected"
+        assert time.monotonic() < deadline, "the client that does not read is never disconnected"
         published(server, "a", "x" * 100_000)
         assert len(good.data()[0]) == 100_000
     lazy.close()
 
 
 @matrix
-def test_client_without_progress_is_disconnected_after_the_dispatch_timeout(make_server, mpm, tls):
-    server = make_server(mpm=mpm, tls=tls, config="MercureMaxPending 64M\nMercureDispatchTimeout 1\n")
-    before = None
+def test_client_without_progress_is_disconnected_after_the_dispatch_timeout(make_server, mpm):
+    server = make_server(mpm=mpm, config="MercureMaxPending 64M\nMercureDispatchTimeout 1\nKeepAliveTimeout 1\n")
     lazy = Stream(server, "a")
     before = sockets_of(server)
     data = "x" * 900_000
@@ -134,8 +140,8 @@ def test_client_without_progress_is_disconnected_after_the_dispatch_timeout(make
 
 
 @matrix
-def test_slow_client_gets_everything_in_order(make_server, mpm, tls):
-    server = make_server(mpm=mpm, tls=tls, config="MercureMaxPending 64M\n")
+def test_slow_client_gets_everything_in_order(make_server, mpm):
+    server = make_server(mpm=mpm, config="MercureMaxPending 64M\n")
     stream = Stream(server, "a")
     ids = [published(server, "a", f"{i} " + "y" * 300_000) for i in range(30)]
     got = stream.take(30, 30)
@@ -143,9 +149,9 @@ def test_slow_client_gets_everything_in_order(make_server, mpm, tls):
     assert [e["data"].split(" ")[0] for e in got] == [str(i) for i in range(30)]
 
 
-@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_at_the_descriptor_limit_new_streams_get_503_and_the_child_lives_on(make_server, tls):
-    server = make_server(mpm="event", tls=tls, wrapper=["prlimit", "--nofile=600:600"])
+@protocols("plain", "tls")
+def test_at_the_descriptor_limit_new_streams_get_503_and_the_child_lives_on(make_server):
+    server = make_server(mpm="event", wrapper=["prlimit", "--nofile=600:600"])
     pids = server.child_pids()
     streams, refused = [], None
     for _ in range(400):
@@ -175,24 +181,25 @@ def test_at_the_descriptor_limit_new_streams_get_503_and_the_child_lives_on(make
 
 
 @matrix
-def test_graceful_restart_ends_streams_and_new_ones_miss_nothing(make_server, mpm, tls):
-    server = make_server(mpm=mpm, tls=tls)
+def test_graceful_restart_ends_streams_and_new_ones_miss_nothing(make_server, mpm):
+    server = make_server(mpm=mpm)
     broker = server.broker_pid()
     stream = Stream(server, "a")
     first = published(server, "a", "1")
     assert stream.data() == ["1"]
     server.graceful()
     stream.wait_end(20)
+    assert not stream.cut
     published(server, "a", "2")
     again = Stream(server, "a", last_event_id=first)
     assert again.data() == ["2"]
     assert server.broker_pid() == broker
 
 
-@matrix
-def test_what_is_pipelined_behind_a_subscription_is_dropped(make_server, mpm, tls):
+@http1_matrix
+def test_what_is_pipelined_behind_a_subscription_is_dropped(make_server, mpm):
     """The connection closes after the stream, so no further request on it would ever be answered; no worker waits for it."""
-    server = make_server(mpm=mpm, tls=tls)
+    server = make_server(mpm=mpm)
     sock = connect(server)
     text = f"GET {PATH}?match=a HTTP/1.1\r\nHost: localhost:{server.port}\r\n\r\n"
     stream = Stream(server, "a", sock=Prefixed(sock, text.encode() * 3))
@@ -216,8 +223,8 @@ class Prefixed:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a network namespace, so root")
-@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_vanished_client_is_gone_within_two_heartbeats(make_server, tls):
+@protocols("plain", "tls", "h2")
+def test_vanished_client_is_gone_within_two_heartbeats(make_server):
     """No FIN, no RST: the client's side of a virtual cable goes down."""
     import subprocess
 
@@ -234,7 +241,7 @@ def test_vanished_client_is_gone_within_two_heartbeats(make_server, tls):
         run("ip", "link", "set", f"{name}a", "up")
         run("ip", "netns", "exec", name, "ip", "addr", "add", f"{net}.2/30", "dev", f"{name}b")
         run("ip", "netns", "exec", name, "ip", "link", "set", f"{name}b", "up")
-        server = make_server(mpm="event", tls=tls, start=False, main="MercureHeartbeat 2\n")
+        server = make_server(mpm="event", start=False, main="MercureHeartbeat 2\n")
         with open(server.config_file) as f:
             text = f.read().replace("127.0.0.1:", f"*:").replace("Listen *:", f"Listen {net}.1:").replace(
                 f"Listen {net}.1:{server.port}", f"Listen {net}.1:{server.port}\nListen 127.0.0.1:{server.port}")
@@ -243,9 +250,8 @@ def test_vanished_client_is_gone_within_two_heartbeats(make_server, tls):
         server.start()
         keep = Stream(server, "a")
         before = sockets_of(server)
-        scheme = "https" if tls else "http"
         client = subprocess.Popen(["ip", "netns", "exec", name, "curl", "-skN",
-                                   f"{scheme}://{net}.1:{server.port}{PATH}?match=a", "-H",
+                                   f"{server.scheme}://{net}.1:{server.port}{PATH}?match=a", "-H",
                                    f"Host: localhost:{server.port}"], stdout=subprocess.PIPE)
         assert client.stdout.read(2) == b":\n"
         wait_for(lambda: sockets_of(server) == before + 1, "one more socket")

@@ -225,6 +225,30 @@ static void all_that_is_sent_has_room(void **state)
     talk_end(t);
 }
 
+/* Longer than a frame: it goes on in a CONTINUATION. */
+static void response_head_may_be_long(void **state)
+{
+    talk *t = talk_begin(WIDE);
+    talk_stream *at = talk_ask(t, 0, false);
+    char value[30000];
+    const h2_field fields[] = {{"x", value}};
+
+    (void)state;
+    memset(value, '#', sizeof(value) - 1); /* not shorter in Huffman's code */
+    value[sizeof(value) - 1] = '\0';
+    assert_true(h2_exchange_respond(at->stream->exchange, 200, fields, 1));
+    h2_stream_take_news(at->stream);
+    assert_true(h2_exchange_write(at->stream->exchange, "abc", 3, 0));
+    h2_exchange_end(at->stream->exchange);
+    h2_exchange_finish(at->stream->exchange);
+    h2_stream_take_news(at->stream);
+    talk_pump(t);
+    assert_int_equal(at->status, 200);
+    assert_int_equal(at->body, 3);
+    assert_true(at->ended);
+    talk_end(t);
+}
+
 static void closed_window_stops_its_stream_only(void **state)
 {
     talk *t = talk_begin(1000);
@@ -476,6 +500,7 @@ int main(void)
         cmocka_unit_test(response_that_fails_is_a_reset),
         cmocka_unit_test(response_that_was_given_up_does_not_end_well),
         cmocka_unit_test(all_that_is_sent_has_room),
+        cmocka_unit_test(response_head_may_be_long),
         cmocka_unit_test(closed_window_stops_its_stream_only),
         cmocka_unit_test(streams_take_turns),
         cmocka_unit_test(events_go_on_without_a_runner),
