@@ -581,9 +581,14 @@ void *h2_session_get_owner(const h2_session *session)
     return session->owner;
 }
 
+bool h2_session_wants_to_send(const h2_session *session)
+{
+    return nghttp2_session_want_write(session->ng) != 0;
+}
+
 bool h2_session_is_over(const h2_session *session)
 {
-    if (nghttp2_session_want_write(session->ng)) {
+    if (h2_session_wants_to_send(session)) {
         return false;
     }
     return session->is_ending || !nghttp2_session_want_read(session->ng) ||
