@@ -101,6 +101,28 @@ static void owner_may_want_the_whole_body(void **state)
     talk_end(t);
 }
 
+/* What was let come before it was run is not counted twice, nor forgotten, when more comes. */
+static void body_goes_on_after_the_owner_wanted_some(void **state)
+{
+    talk *t = talk_begin(WIDE);
+    talk_stream *at;
+    size_t total = 0;
+
+    (void)state;
+    t->wants = true;
+    at = talk_ask(t, 200000, true);
+    t->wants = false;
+    talk_upload_more(t, at, 1 << 20, false);
+    assert_int_equal(at->runs, 1);
+    assert_in_range(h2_exchange_body_waiting(at->stream->exchange), 200000, 200000 + (48 << 10));
+    for (unsigned i = 0; i < 100; i++) {
+        total += talk_read_body(t, at);
+        assert_true(h2_exchange_body_waiting(at->stream->exchange) <= 256 << 10);
+    }
+    assert_int_equal(total, 200000 + (1 << 20));
+    talk_end(t);
+}
+
 static void expect_is_run_before_its_body(void **state)
 {
     talk *t = talk_begin(WIDE);
@@ -493,6 +515,7 @@ int main(void)
         cmocka_unit_test(large_body_is_run_when_a_part_is_here),
         cmocka_unit_test(unread_body_is_bounded_by_its_window),
         cmocka_unit_test(owner_may_want_the_whole_body),
+        cmocka_unit_test(body_goes_on_after_the_owner_wanted_some),
         cmocka_unit_test(expect_is_run_before_its_body),
         cmocka_unit_test(refused_head_is_run_to_be_answered),
         cmocka_unit_test(malformed_field_is_a_reset),
