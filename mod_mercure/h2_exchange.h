@@ -106,7 +106,7 @@ bool h2_exchange_respond(h2_exchange *x, int status, const h2_field *fields, siz
  */
 bool h2_exchange_write(h2_exchange *x, const char *bytes, size_t len, unsigned wait_ms);
 
-/* The response is complete. */
+/* The response is complete. When the exchange was aborted it is not, and the client gets a RST_STREAM. */
 void h2_exchange_end(h2_exchange *x);
 
 /* The response cannot be completed: the client gets a RST_STREAM with this code of RFC 9113 section 7. */
