@@ -31,7 +31,7 @@ struct h2_exchange {
     /* the request's body: */
     body_piece *first, *last;
     size_t waiting;
-    size_t read; /* since news were taken */
+    size_t read;         /* since news were taken */
     ssize_t body_length; /* of what has come */
     bool body_ended;
     /* the response: */
