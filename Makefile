@@ -43,6 +43,8 @@ CTL_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard brokerd/mercurectl*.c))
 BROKERD_OBJS := $(filter-out $(CTL_OBJS),$(patsubst %.c,$(B)/obj/%.o,$(wildcard brokerd/*.c)))
 MODULE_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard mod_mercure/*.c))
 UNIT_TESTS := $(patsubst test/unit/%.c,$(B)/test/unit/%,$(wildcard test/unit/test_*.c))
+# Parts of the module that know nothing of httpd: a session of HTTP/2.
+H2_OBJS := $(patsubst %,$(B)/obj/mod_mercure/%.o,h2_head h2_exchange h2_session h2_stream outbox buffer)
 FUZZ_TARGETS := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 
 .PHONY: all unit unit-programs fuzz fuzz-programs fuzz-replays install clean
@@ -79,6 +81,11 @@ $(B)/test/unit/%: $(B)/obj/test/unit/%.o $(LIB_OBJS)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS) -o $@.new $^  $(LIBS) -lcmocka && mv $@.new $@
 
+$(B)/test/unit/test_h2_%: $(B)/obj/test/unit/test_h2_%.o $(H2_OBJS) $(LIB_OBJS)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@.new $^  $(LIBS) $(ZMQ_LIBS) $(NGHTTP2_LIBS) -lcmocka && mv $@.new $@
+
 $(B)/bench-load: $(wildcard bench/load*.c) $(wildcard bench/load*.h)
 	@mkdir -p $(@D)
 	$(CC) -O2 -g $(WARN) -D_GNU_SOURCE -o $@ $(filter %.c,$^) $(shell $(PKG) --cflags --libs openssl libnghttp2 libcurl) -lpthread
@@ -101,6 +108,16 @@ $(B)/test/fuzz/replay_%: $(B)/obj/test/fuzz/replay.o $(B)/obj/test/fuzz/fuzz_%.o
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS) -o $@.new $^  $(LIBS) && mv $@.new $@
+
+$(B)/test/fuzz/fuzz_h2_%: $(B)/obj/test/fuzz/fuzz_h2_%.o $(H2_OBJS) $(LIB_OBJS)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@.new $^  $(LIBS) $(ZMQ_LIBS) $(NGHTTP2_LIBS) && mv $@.new $@
+
+$(B)/test/fuzz/replay_h2_%: $(B)/obj/test/fuzz/replay.o $(B)/obj/test/fuzz/fuzz_h2_%.o $(H2_OBJS) $(LIB_OBJS)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@.new $^  $(LIBS) $(ZMQ_LIBS) $(NGHTTP2_LIBS) && mv $@.new $@
 
 fuzz:
 	@$(MAKE) FUZZER=1 CC=clang B=build/fuzz fuzz-programs

@@ -307,6 +307,9 @@ static void look_at_deadlines(connection *c)
         c->ending = true;
         make_ready(c);
     }
+    if (c->unsent == NULL && c->writable && h2_session_wants_to_send(c->session)) {
+        make_ready(c); /* a RST_STREAM for what was too late */
+    }
     if (c->unsent != NULL && c->stalled_ms > 0) {
         uint64_t end = c->written_ms + c->stalled_ms;
         due = end < due ? end : due;

@@ -7,12 +7,14 @@
 
 #include "clock.h"
 
+#define PIECE_AT_LEAST  1024       /* bytes of room, so that a body that comes byte by byte takes no more memory */
+#define CANCEL          0x8        /* RFC 9113 section 7 */
 #define NEWS_OF_READING (8u << 10) /* bytes of the body that are read before the streamer is told */
 
 /* A piece of the request's body. */
 typedef struct body_piece {
     struct body_piece *next;
-    size_t len, read;
+    size_t room, len, read;
     char bytes[];
 } body_piece;
 
@@ -30,6 +32,7 @@ struct h2_exchange {
     body_piece *first, *last;
     size_t waiting;
     size_t read; /* since news were taken */
+    ssize_t body_length; /* of what has come */
     bool body_ended;
     /* the response: */
     h2_response *responses, **responses_end;
@@ -148,32 +151,44 @@ static bool wait_until(h2_exchange *x, uint64_t until_ms)
 
 /* --- the streamer's side --- */
 
-bool h2_exchange_add_body(h2_exchange *x, const char *bytes, size_t len)
+/* A new last piece with room for `len` bytes at least. False without memory. */
+static bool begin_piece(h2_exchange *x, size_t len)
 {
-    body_piece *piece = malloc(sizeof(*piece) + len);
+    size_t room = len > PIECE_AT_LEAST ? len : PIECE_AT_LEAST;
+    body_piece *piece = malloc(sizeof(*piece) + room);
 
     if (piece == NULL) {
         return false;
     }
-    *piece = (body_piece){NULL, len, 0};
-    memcpy(piece->bytes, bytes, len);
-    pthread_mutex_lock(&x->lock);
-    if (x->aborted || x->finished) {
-        x->read += len; /* nobody wants it: as good as read */
-        pthread_mutex_unlock(&x->lock);
-        free(piece);
-        return true;
-    }
+    *piece = (body_piece){NULL, room, 0, 0};
     if (x->last != NULL) {
         x->last->next = piece;
     } else {
         x->first = piece;
     }
     x->last = piece;
-    x->waiting += len;
-    pthread_cond_signal(&x->wake);
-    pthread_mutex_unlock(&x->lock);
     return true;
+}
+
+bool h2_exchange_add_body(h2_exchange *x, const char *bytes, size_t len)
+{
+    bool good = true;
+
+    pthread_mutex_lock(&x->lock);
+    if (x->aborted || x->finished) {
+        x->read += len; /* nobody wants it: as good as read */
+    } else {
+        good = (x->last != NULL && x->last->room - x->last->len >= len) || begin_piece(x, len);
+        if (good) {
+            memcpy(x->last->bytes + x->last->len, bytes, len);
+            x->last->len += len;
+            x->waiting += len;
+            x->body_length += (ssize_t)len;
+            pthread_cond_signal(&x->wake);
+        }
+    }
+    pthread_mutex_unlock(&x->lock);
+    return good;
 }
 
 void h2_exchange_end_body(h2_exchange *x)
@@ -285,6 +300,16 @@ ssize_t h2_exchange_read(h2_exchange *x, char *into, size_t room, unsigned wait_
     return got;
 }
 
+ssize_t h2_exchange_body_length(h2_exchange *x)
+{
+    ssize_t length;
+
+    pthread_mutex_lock(&x->lock);
+    length = x->body_ended && !x->aborted ? x->body_length : -1;
+    pthread_mutex_unlock(&x->lock);
+    return length;
+}
+
 /* A copy with all its text in one block. */
 static h2_response *copy_response(int status, const h2_field *fields, size_t count)
 {
@@ -369,8 +394,12 @@ bool h2_exchange_write(h2_exchange *x, const char *bytes, size_t len, unsigned w
 void h2_exchange_end(h2_exchange *x)
 {
     pthread_mutex_lock(&x->lock);
-    x->ended = x->ended || (!x->is_stream && !x->failed);
-    unlock_and_tell(x, x->ended);
+    if (!x->ended && !x->failed && !x->is_stream) {
+        x->ended = !x->aborted;
+        x->failed = x->aborted; /* some of it is missing */
+        x->reset_code = CANCEL;
+    }
+    unlock_and_tell(x, x->ended || x->failed);
 }
 
 void h2_exchange_fail(h2_exchange *x, unsigned reset_code)

@@ -93,6 +93,9 @@ void h2_exchange_written(h2_exchange *x, size_t len);
  */
 ssize_t h2_exchange_read(h2_exchange *x, char *into, size_t room, unsigned wait_ms);
 
+/* How long is the whole request's body, read or not? -1: it is not complete yet. */
+ssize_t h2_exchange_body_length(h2_exchange *x);
+
 /* Answer: a status and fields, which are copied. An interim response (1xx) may come before the final one. False without
  * memory, and once aborted.
  */
@@ -103,7 +106,7 @@ bool h2_exchange_respond(h2_exchange *x, int status, const h2_field *fields, siz
  */
 bool h2_exchange_write(h2_exchange *x, const char *bytes, size_t len, unsigned wait_ms);
 
-/* The response is complete. */
+/* The response is complete. When the exchange was aborted it is not, and the client gets a RST_STREAM. */
 void h2_exchange_end(h2_exchange *x);
 
 /* The response cannot be completed: the client gets a RST_STREAM with this code of RFC 9113 section 7. */

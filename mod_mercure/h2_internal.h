@@ -20,7 +20,8 @@ struct h2_session {
     int32_t head_of;  /* its stream, 0: none is arriving */
     uint64_t patience_ms;
     unsigned patience;
-    size_t held; /* bytes of requests that wait */
+    size_t held;   /* bytes of requests that wait */
+    unsigned wide; /* streams with a large window */
     bool is_fed_up;
     bool is_ending;    /* a last GOAWAY is on its way */
     bool said_goodbye; /* GOAWAY, while open streams go on */
@@ -34,6 +35,9 @@ void h2_session_please(h2_session *session, unsigned gain);
 
 /* The runner has read some of a body: let more come. */
 void h2_session_body_read(h2_stream *s, size_t len);
+
+/* The runner has finished: nothing of the request waits any more. */
+void h2_session_request_over(h2_stream *s);
 
 /* nghttp2's callback: a DATA frame's bytes. */
 int h2_stream_send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *head, size_t len,

@@ -18,7 +18,7 @@
 
 #define PATIENCE_MOST     2000
 #define PATIENCE_A_SECOND 100
-#define COST_FRAME        1  /* a window update, a priority, an unknown frame */
+#define COST_FRAME        1  /* a window update, a priority */
 #define COST_ANSWERED     5  /* a ping, settings, CONTINUATION, empty data */
 #define COST_STREAM       10 /* a stream that is reset, or a request that is malformed */
 #define GAIN_REQUEST      10
@@ -26,10 +26,13 @@
 #define WINDOW_AT_FIRST (32u << 10) /* of a stream */
 #define RUN_WITH        (16u << 10) /* bytes of a body, of which more is to come */
 #define WINDOW_RUNNING  (256u << 10)
+#define WIDE_MOST       8           /* streams of a session that have this one at a time */
+#define WINDOW_OF_ALL   (1u << 20)  /* of the connection */
 #define ANSWERS_WAITING 64          /* of pings and settings */
 #define MS_A_BYTE       2           /* so slow may a body come, as with mod_reqtimeout and MinRate=500 */
 #define HELD_MOST       (64u << 20) /* bytes of requests that wait, in all sessions of a kind */
-#define HELD_MOST_HERE  (4u << 20)  /* and in one */
+#define HELD_MOST_HERE  (6u << 20)  /* and in one: more than its windows let it send */
+#define HELD_GENEROUSLY (2u << 20)  /* in one, and a part of all: past it, nobody gets more than the first window */
 
 struct h2_session_kind {
     nghttp2_session_callbacks *callbacks;
@@ -91,6 +94,34 @@ static void let_bytes_go(h2_stream *s, size_t len)
     s->held -= len;
 }
 
+/* Is there memory for more of a body than its first window? */
+static bool is_generous(const h2_session *session)
+{
+    return session->held < HELD_GENEROUSLY && session->kind->held < HELD_MOST / 2;
+}
+
+static void widen(h2_stream *s)
+{
+    h2_session *session = s->session;
+
+    if (!s->is_wide && session->wide < WIDE_MOST && is_generous(session)) {
+        s->is_wide = true;
+        session->wide++;
+        nghttp2_session_set_local_window_size(session->ng, NGHTTP2_FLAG_NONE, s->id, WINDOW_RUNNING);
+    }
+}
+
+static void no_longer_wide(h2_stream *s)
+{
+    s->session->wide -= s->is_wide;
+    s->is_wide = false;
+}
+
+void h2_session_request_over(h2_stream *s)
+{
+    let_bytes_go(s, s->held);
+}
+
 /* --- streams come and go --- */
 
 static h2_stream *stream_of(h2_session *session, int32_t id)
@@ -131,6 +162,7 @@ static void free_stream(h2_stream *s)
     }
     session->calls->closed(session->owner, s);
     let_bytes_go(s, s->held);
+    no_longer_wide(s);
     if (s->exchange != NULL) {
         *h2_exchange_tag(s->exchange) = NULL;
         h2_exchange_release(s->exchange);
@@ -201,6 +233,7 @@ static int head_complete(h2_session *session, h2_stream *s, bool has_body)
 static void body_complete(h2_stream *s)
 {
     s->expects_body = false;
+    no_longer_wide(s);
     if (s->exchange == NULL) {
         return;
     }
@@ -221,7 +254,7 @@ static void body_grew(h2_stream *s, size_t len)
     if (s->started || waiting < RUN_WITH) {
         return;
     }
-    if (session->calls->wants_body(session->owner, h2_exchange_head(s->exchange), waiting)) {
+    if (is_generous(session) && session->calls->wants_body(session->owner, h2_exchange_head(s->exchange), waiting)) {
         nghttp2_session_consume_stream(session->ng, s->id, waiting - s->extended);
         s->extended = waiting;
         return;
@@ -239,10 +272,7 @@ void h2_session_body_read(h2_stream *s, size_t len)
     if (len == 0 || !s->expects_body) {
         return;
     }
-    if (!s->is_wide) {
-        s->is_wide = true;
-        nghttp2_session_set_local_window_size(s->session->ng, NGHTTP2_FLAG_NONE, s->id, WINDOW_RUNNING);
-    }
+    widen(s);
     if (len > already) {
         nghttp2_session_consume_stream(s->session->ng, s->id, len - already);
     }
@@ -254,9 +284,12 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
 {
     h2_session *session = user_data;
 
-    (void)ng;
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
         return 0; /* trailers, which nobody wants */
+    }
+    if (session->said_goodbye) {
+        /* The GOAWAY may still wait to be sent, and says that this one is not run. */
+        return nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
     }
     return begin_stream(session, frame->hd.stream_id);
 }
@@ -359,6 +392,7 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t
         return 0;
     }
     if (!hold_bytes(s, len) || !h2_exchange_add_body(s->exchange, (const char *)data, len)) {
+        h2_exchange_abort(s->exchange); /* what comes of it yet would have a hole */
         nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_ENHANCE_YOUR_CALM);
         return 0;
     }
@@ -453,6 +487,11 @@ void h2_session_kind_free(h2_session_kind *kind)
     }
 }
 
+size_t h2_session_kind_held(const h2_session_kind *kind)
+{
+    return kind->held;
+}
+
 static bool submit_settings(nghttp2_session *ng)
 {
     static const nghttp2_settings_entry settings[] = {
@@ -483,7 +522,8 @@ h2_session *h2_session_create(h2_session_kind *kind, const h2_session_limits *li
         free(session);
         return NULL;
     }
-    if (!submit_settings(session->ng)) {
+    if (!submit_settings(session->ng) ||
+        nghttp2_session_set_local_window_size(session->ng, NGHTTP2_FLAG_NONE, 0, WINDOW_OF_ALL) != 0) {
         nghttp2_session_del(session->ng);
         free(session);
         return NULL;
@@ -541,9 +581,14 @@ void *h2_session_get_owner(const h2_session *session)
     return session->owner;
 }
 
+bool h2_session_wants_to_send(const h2_session *session)
+{
+    return nghttp2_session_want_write(session->ng) != 0;
+}
+
 bool h2_session_is_over(const h2_session *session)
 {
-    if (nghttp2_session_want_write(session->ng)) {
+    if (h2_session_wants_to_send(session)) {
         return false;
     }
     return session->is_ending || !nghttp2_session_want_read(session->ng) ||

@@ -63,7 +63,10 @@ typedef struct h2_session_kind h2_session_kind;
 
 /* NULL without memory. */
 h2_session_kind *h2_session_kind_create(void);
-void h2_session_kind_free(h2_session_kind *kind);
+void h2_session_kind_free(h2_session_kind *kind); /* NULL is allowed */
+
+/* Bytes of requests that wait, in all its sessions. */
+size_t h2_session_kind_held(const h2_session_kind *kind);
 
 typedef struct {
     h2_head_limits head;
@@ -90,7 +93,12 @@ ssize_t h2_session_send(h2_session *session, char *into, size_t room, uint64_t n
 /* Tell the owner which streams have sent something. Call it after h2_session_send(), when the session may be used. */
 void h2_session_tell_moved(h2_session *session);
 
-/* Look at the deadlines. False as for h2_session_receive(). `*due_ms` is when to look again. */
+/* Is there something that h2_session_send() would give? */
+bool h2_session_wants_to_send(const h2_session *session);
+
+/* Look at the deadlines. False as for h2_session_receive(). `*due_ms` is when to look again. What was too late is
+ * reset: see whether the session wants to send.
+ */
 bool h2_session_look(h2_session *session, uint64_t now_ms, uint64_t *due_ms);
 
 /* Say GOAWAY: no new streams; those that are open go on. */

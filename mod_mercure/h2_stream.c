@@ -10,7 +10,8 @@
 
 #include "h2_internal.h"
 
-#define GAIN_DATA 2
+#define GAIN_DATA     2
+#define GAIN_BYTES_OF 1024 /* of data, one more: clients say several times per frame that they have read it */
 
 /* --- data --- */
 
@@ -66,7 +67,7 @@ int h2_stream_send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t
     if (s->exchange != NULL && len > 0) {
         h2_exchange_written(s->exchange, len);
     }
-    h2_session_please(session, GAIN_DATA);
+    h2_session_please(session, GAIN_DATA + (unsigned)(len / GAIN_BYTES_OF));
     note_moved(s);
     /* nghttp2 goes on to the next frame by itself, unless it is told that there is no room for one. */
     return session->room - session->filled < H2_FRAME_MOST ? NGHTTP2_ERR_PAUSE : 0;
@@ -176,6 +177,7 @@ bool h2_stream_take_news(h2_stream *s)
     }
     h2_session_body_read(s, news.body_read);
     if (news.finished) {
+        h2_session_request_over(s);
         s->exchange = NULL;
         *h2_exchange_tag(x) = NULL;
     }
