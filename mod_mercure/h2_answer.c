@@ -231,7 +231,7 @@ static void note_length(h2_run *run, const request_rec *r)
 static void begin_response(h2_run *run, request_rec *r, h2_progress progress)
 {
     run->progress = progress;
-    r->sent_bodyct = 1;
+    r->sent_bodyct = progress == H2_ANSWERED && !run->without_body; /* for %b */
     ap_remove_output_filter_byhandle(r->output_filters, "HTTP_HEADER");
 }
 

@@ -32,6 +32,7 @@ struct h2_exchange {
     body_piece *first, *last;
     size_t waiting;
     size_t read; /* since news were taken */
+    ssize_t body_length; /* of what has come */
     bool body_ended;
     /* the response: */
     h2_response *responses, **responses_end;
@@ -182,6 +183,7 @@ bool h2_exchange_add_body(h2_exchange *x, const char *bytes, size_t len)
             memcpy(x->last->bytes + x->last->len, bytes, len);
             x->last->len += len;
             x->waiting += len;
+            x->body_length += (ssize_t)len;
             pthread_cond_signal(&x->wake);
         }
     }
@@ -296,6 +298,16 @@ ssize_t h2_exchange_read(h2_exchange *x, char *into, size_t room, unsigned wait_
     }
     unlock_and_tell(x, news);
     return got;
+}
+
+ssize_t h2_exchange_body_length(h2_exchange *x)
+{
+    ssize_t length;
+
+    pthread_mutex_lock(&x->lock);
+    length = x->body_ended && !x->aborted ? x->body_length : -1;
+    pthread_mutex_unlock(&x->lock);
+    return length;
 }
 
 /* A copy with all its text in one block. */

@@ -93,6 +93,9 @@ void h2_exchange_written(h2_exchange *x, size_t len);
  */
 ssize_t h2_exchange_read(h2_exchange *x, char *into, size_t room, unsigned wait_ms);
 
+/* How long is the whole request's body, read or not? -1: it is not complete yet. */
+ssize_t h2_exchange_body_length(h2_exchange *x);
+
 /* Answer: a status and fields, which are copied. An interim response (1xx) may come before the final one. False without
  * memory, and once aborted.
  */

@@ -126,6 +126,20 @@ static bool has_long_header(const request_rec *r)
     return false;
 }
 
+/* HTTP/2 needs no word for a body; handlers and proxies know it by these. A length, where there is one by now: CGI and
+ * FastCGI programs read nothing without it.
+ */
+static void announce_body(h2_run *run, request_rec *r)
+{
+    ssize_t length = h2_exchange_body_length(run->x);
+
+    if (length >= 0) {
+        apr_table_setn(r->headers_in, "Content-Length", apr_psprintf(r->pool, "%" APR_SSIZE_T_FMT, length));
+    } else {
+        apr_table_setn(r->headers_in, "Transfer-Encoding", "chunked");
+    }
+}
+
 /* Returns OK, or the status with which the request is refused. */
 static int read_headers(h2_run *run, request_rec *r)
 {
@@ -151,8 +165,7 @@ static int read_headers(h2_run *run, request_rec *r)
         return HTTP_BAD_REQUEST;
     }
     if (length == NULL && h2_exchange_has_body(run->x)) {
-        /* What HTTP/2 needs no word for, handlers and proxies know by this one. */
-        apr_table_setn(r->headers_in, "Transfer-Encoding", "chunked");
+        announce_body(run, r);
     }
     return OK;
 }

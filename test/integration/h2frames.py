@@ -203,13 +203,14 @@ def context_for(alpn):
 class Peer:
     """A connection to a server, and everything that came over it.
 
-    greet         send the preface and SETTINGS, with these `settings`, and widen the connection's window to its most
-    answers       acknowledge SETTINGS and answer PING
+    greet         send the preface and SETTINGS, with these `settings`, widen the connection's window to its most, and wait for the
+                  server's SETTINGS and acknowledge them; so nothing is sent later between the pieces of a frame
+    answers       acknowledge SETTINGS and answer PING; by default a peer that has greeted does
     reads         False: read nothing, until it is set
     receive_buffer  bytes of the socket's receive buffer, for a peer that does not read
     """
 
-    def __init__(self, server, greet=True, settings=((INITIAL_WINDOW_SIZE, BIGGEST_WINDOW),), answers=True, reads=True,
+    def __init__(self, server, greet=True, settings=((INITIAL_WINDOW_SIZE, BIGGEST_WINDOW),), answers=None, reads=True,
                  receive_buffer=None, sni="localhost", alpn=("h2",), seconds=10):
         self.frames = []        # hyperframe's, in order
         self.fields = {}        # stream: list of header blocks, each a list of (name, value)
@@ -223,7 +224,7 @@ class Peer:
         self.acks = 0           # of our SETTINGS
         self.pongs = []         # what came back of our PINGs
         self.closed = False
-        self.answers, self.reads = answers, reads
+        self.answers, self.reads = greet if answers is None else answers, reads
         self.decoder = hpack.Decoder()
         self.unread, self.unsent, self.collected = b"", bytearray(), b""
         self.pings = 0
@@ -268,7 +269,11 @@ class Peer:
 
     def greet(self, pairs):
         more = window_update(0, BIGGEST_WINDOW - 65535) if pairs else b""
+        self.answers = True
         self.send(PREFACE, settings(*pairs), more)
+        while self.reads and not self.settings and not self.goaways and not self.closed:
+            self.step(5)
+        self.send()
 
     # --- sending ---
 

@@ -119,6 +119,8 @@ def test_client_that_never_reads_is_disconnected_and_holds_nobody_up(make_server
     before = sockets_of(server)
     lazy = Stream(server, "a")
     wait_for(lambda: sockets_of(server) == before + 1, "one more socket")
+    published(server, "a", "live")  # one that is still catching up with the history would just wait
+    assert good.data() == lazy.data() == ["live"]
     deadline = time.monotonic() + 10
     while sockets_of(server) > before:
         assert time.monotonic() < deadline, "the client that does not read is never disconnected"

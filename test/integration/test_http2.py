@@ -144,8 +144,11 @@ def test_cookies_in_several_fields_are_one(make_server, crumbs):
 
 # --- windows ---
 
-def flood(server, streams, deaf, rounds=60, seconds=20):
+def flood(server, streams, deaf, seconds=20):
     """Publish until the stream that does not read is ended; the others read all of it."""
+    published(server, "a", "live")  # one that is still catching up with the history would just wait
+    assert [s.data() for s in [*streams, deaf]] == [["live"]] * (len(streams) + 1)
+    deaf.exchange.reads = False
     sent, deadline = 0, time.monotonic() + seconds
     while deaf.exchange.end is None:
         assert time.monotonic() < deadline, "it is never ended"
@@ -161,7 +164,6 @@ def test_a_closed_window_ends_its_stream_past_max_pending_and_no_other(make_serv
     server = make_server(mpm=mpm, config="MercureMaxPending 256K\nMercureDispatchTimeout 0\n")
     conn = connect_h2(server)
     deaf, *streams = streams_of(conn, server, 4)
-    deaf.exchange.reads = False
     sent = flood(server, streams, deaf)
     assert deaf.exchange.end == "reset"
     assert 256 <= sent * 100 <= 1000, "what is pending is bounded, and as large as it may be"
@@ -213,8 +215,9 @@ def test_a_connection_that_does_not_read_is_bounded_and_closed(make_server, conf
     conn = connect_h2(server, window=2**31 - 1)
     conn.h2.increment_flow_control_window(2**31 - 1 - 65535)
     conn.flush()
-    streams_of(conn, server, 3)
-    conn.ping()
+    deaf = streams_of(conn, server, 3)
+    published(server, "a", "live")
+    assert [s.data() for s in [good, *deaf]] == [["live"]] * 4
     wait_for(lambda: sockets_of(server) == before + 1, "one more socket")
     deadline = time.monotonic() + 20
     while sockets_of(server) > before:
