@@ -23,10 +23,14 @@ struct h2_session {
     size_t held;   /* bytes of requests that wait */
     unsigned wide; /* streams with a large window */
     bool is_fed_up;
-    bool is_ending;    /* a last GOAWAY is on its way */
-    bool said_goodbye; /* GOAWAY, while open streams go on */
-    bool was_used;     /* a head has come */
-    char *into;        /* while h2_session_send() runs */
+    size_t skip;           /* bytes that are not a frame's head, from here on */
+    size_t head_len;       /* bytes of a frame's head that have come */
+    size_t length;         /* what it says of its payload */
+    uint64_t frames, told; /* that have come, and those that nghttp2 told of */
+    bool is_ending;        /* a last GOAWAY is on its way */
+    bool said_goodbye;     /* GOAWAY, while open streams go on */
+    bool was_used;         /* a head has come */
+    char *into;            /* while h2_session_send() runs */
     size_t filled, room;
 };
 

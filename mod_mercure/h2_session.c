@@ -18,10 +18,13 @@
 
 #define PATIENCE_MOST     2000
 #define PATIENCE_A_SECOND 100
-#define COST_FRAME        1  /* a window update, a priority */
+#define COST_FRAME        1  /* a window update, a priority, what is passed over: see count_frames() */
 #define COST_ANSWERED     5  /* a ping, settings, CONTINUATION, empty data */
 #define COST_STREAM       10 /* a stream that is reset, or a request that is malformed */
 #define GAIN_REQUEST      10
+
+#define PREFACE    24 /* bytes */
+#define FRAME_HEAD 9
 
 #define WINDOW_AT_FIRST (32u << 10) /* of a stream */
 #define RUN_WITH        (16u << 10) /* bytes of a body, of which more is to come */
@@ -69,6 +72,26 @@ static bool try_patience(h2_session *session, unsigned cost)
     }
     session->is_fed_up = true;
     return false;
+}
+
+/* nghttp2 does not tell of frames that it passes over: of unknown types, and of streams that were reset. */
+static void count_frames(h2_session *session, const char *bytes, size_t len)
+{
+    while (len > 0) {
+        size_t now = session->skip < len ? session->skip : len;
+        session->skip -= now;
+        bytes += now;
+        len -= now;
+        for (; len > 0 && session->skip == 0; bytes++, len--) {
+            if (session->head_len++ < 3) { /* RFC 9113 4.1: its length comes first */
+                session->length = session->length << 8 | (unsigned char)*bytes;
+            } else if (session->head_len == FRAME_HEAD) {
+                session->skip = session->length;
+                session->head_len = session->length = 0;
+                session->frames++;
+            }
+        }
+    }
 }
 
 /* --- memory of requests that wait --- */
@@ -334,7 +357,7 @@ static unsigned cost_of(const nghttp2_frame_hd *hd)
     case NGHTTP2_HEADERS:
         return 0; /* what a stream costs is counted when it comes to nothing */
     case NGHTTP2_DATA:
-        return hd->length == 0 && (hd->flags & NGHTTP2_FLAG_END_STREAM) == 0 ? COST_ANSWERED : 0;
+        return 0; /* see on_frame_recv() */
     case NGHTTP2_RST_STREAM:
         return COST_STREAM;
     case NGHTTP2_PING:
@@ -348,11 +371,14 @@ static unsigned cost_of(const nghttp2_frame_hd *hd)
 
 static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *user_data)
 {
+    h2_session *session = user_data;
+
     (void)ng;
+    session->told++;
     if (hd->type == NGHTTP2_PRIORITY && hd->stream_id == 0) {
         return NGHTTP2_ERR_CALLBACK_FAILURE; /* RFC 9113 6.3; nghttp2 no longer looks at priorities of this kind */
     }
-    return try_patience(user_data, cost_of(hd)) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+    return try_patience(session, cost_of(hd)) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *user_data)
@@ -362,6 +388,10 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
     bool ends = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
 
     (void)ng;
+    if (frame->hd.type == NGHTTP2_DATA && frame->hd.length == frame->data.padlen && !ends &&
+        !try_patience(session, COST_ANSWERED)) {
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
     if (frame->hd.type == NGHTTP2_HEADERS && session->head_of == frame->hd.stream_id) {
         session->head_of = 0;
     }
@@ -518,6 +548,7 @@ h2_session *h2_session_create(h2_session_kind *kind, const h2_session_limits *li
     session->owner = owner;
     session->now_ms = session->began_ms = session->idle_since_ms = session->patience_ms = now_ms;
     session->patience = PATIENCE_MOST;
+    session->skip = PREFACE;
     if (nghttp2_session_server_new2(&session->ng, kind->callbacks, session, kind->option) != 0) {
         free(session);
         return NULL;
@@ -557,7 +588,12 @@ bool h2_session_receive(h2_session *session, const char *bytes, size_t len, uint
     if (session->is_ending) {
         return false;
     }
+    count_frames(session, bytes, len);
     used = nghttp2_session_mem_recv(session->ng, (const uint8_t *)bytes, len);
+    if (session->frames > session->told) {
+        (void)try_patience(session, (unsigned)(session->frames - session->told) * COST_FRAME);
+        session->told = session->frames;
+    }
     if (used < 0 || session->is_fed_up) {
         give_up(session, session->is_fed_up || used == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM
                          : used == NGHTTP2_ERR_NOMEM                       ? NGHTTP2_INTERNAL_ERROR
