@@ -8,6 +8,7 @@
 #include "clock.h"
 
 #define PIECE_AT_LEAST  1024       /* bytes of room, so that a body that comes byte by byte takes no more memory */
+#define MS_A_BYTE       10         /* a byte that is written gives so much time for the next */
 #define CANCEL          0x8        /* RFC 9113 section 7 */
 #define NEWS_OF_READING (8u << 10) /* bytes of the body that are read before the streamer is told */
 
@@ -31,14 +32,14 @@ struct h2_exchange {
     /* the request's body: */
     body_piece *first, *last;
     size_t waiting;
-    size_t read; /* since news were taken */
+    size_t read;         /* since news were taken */
     ssize_t body_length; /* of what has come */
     bool body_ended;
     /* the response: */
     h2_response *responses, **responses_end;
     outbox body;
     size_t pending;      /* bytes that are not written to the connection yet */
-    uint64_t written_ms; /* when some were */
+    uint64_t written_ms; /* when some were: so many that they are worth the time */
     bool ended, failed, finished, is_stream;
     unsigned reset_code;
     struct hold_arrival *arrival;
@@ -248,9 +249,11 @@ bool h2_exchange_take_end(h2_exchange *x)
 
 void h2_exchange_written(h2_exchange *x, size_t len)
 {
+    uint64_t now = clock_now_ms();
+
     pthread_mutex_lock(&x->lock);
     x->pending -= len < x->pending ? len : x->pending;
-    x->written_ms = clock_now_ms();
+    x->written_ms = x->written_ms + len * MS_A_BYTE < now ? x->written_ms + len * MS_A_BYTE : now;
     pthread_cond_signal(&x->wake);
     pthread_mutex_unlock(&x->lock);
 }
@@ -377,8 +380,8 @@ bool h2_exchange_write(h2_exchange *x, const char *bytes, size_t len, unsigned w
     }
     memcpy(b->data, bytes, len);
     pthread_mutex_lock(&x->lock);
-    if (x->pending == 0) {
-        x->written_ms = clock_now_ms(); /* nothing has waited so far */
+    if (x->pending < H2_RESPONSE_PENDING) {
+        x->written_ms = clock_now_ms(); /* the runner has not waited so far */
     }
     good = wait_for_room(x, wait_ms) && !x->ended && !x->failed && outbox_add(&x->body, b, b->data, len);
     if (good) {
