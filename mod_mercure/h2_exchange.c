@@ -7,11 +7,11 @@
 
 #include "clock.h"
 
-#define PIECE_AT_LEAST  1024 /* bytes of room, so that a body that comes byte by byte takes no more memory */
-#define CANCEL          0x8  /* RFC 9113 section 7 */
-#define PATIENT_MS      5000
-#define MS_A_BYTE       2 /* which a client that takes something gets more */
-#define LOOK_EVERY_MS   500
+#define PIECE_AT_LEAST  1024       /* bytes of room, so that a body that comes byte by byte takes no more memory */
+#define CANCEL          0x8        /* RFC 9113 section 7 */
+#define MS_A_BYTE       10         /* a byte that is written gives so much time for the next */
+#define PATIENT_MS      5000       /* and no more than this where others wait */
+#define LOOK_EVERY_MS   500        /* whether they do */
 #define NEWS_OF_READING (8u << 10) /* bytes of the body that are read before the streamer is told */
 
 /* A piece of the request's body. */
@@ -41,7 +41,7 @@ struct h2_exchange {
     h2_response *responses, **responses_end;
     outbox body;
     size_t pending;            /* bytes that are not written to the connection yet */
-    uint64_t written_ms;       /* when some were */
+    uint64_t written_ms;       /* when some were: so many that they are worth the time */
     uint64_t patient_until_ms; /* where others wait for the runner's thread */
     const atomic_uint *others; /* how many; NULL: none */
     bool ended, failed, finished, is_stream;
@@ -253,12 +253,14 @@ bool h2_exchange_take_end(h2_exchange *x)
 
 void h2_exchange_written(h2_exchange *x, size_t len)
 {
+    uint64_t now = clock_now_ms();
+
     pthread_mutex_lock(&x->lock);
     x->pending -= len < x->pending ? len : x->pending;
-    x->written_ms = clock_now_ms();
+    x->written_ms = x->written_ms + len * MS_A_BYTE < now ? x->written_ms + len * MS_A_BYTE : now;
     x->patient_until_ms += len * MS_A_BYTE;
-    if (x->patient_until_ms > x->written_ms + PATIENT_MS) {
-        x->patient_until_ms = x->written_ms + PATIENT_MS;
+    if (x->patient_until_ms > now + PATIENT_MS) {
+        x->patient_until_ms = now + PATIENT_MS;
     }
     pthread_cond_signal(&x->wake);
     pthread_mutex_unlock(&x->lock);
@@ -400,8 +402,8 @@ bool h2_exchange_write(h2_exchange *x, const char *bytes, size_t len, unsigned w
     }
     memcpy(b->data, bytes, len);
     pthread_mutex_lock(&x->lock);
-    if (x->pending == 0) {
-        x->written_ms = clock_now_ms(); /* nothing has waited so far */
+    if (x->pending < H2_RESPONSE_PENDING) {
+        x->written_ms = clock_now_ms(); /* the runner has not waited so far */
         x->patient_until_ms = x->written_ms + PATIENT_MS;
     }
     good = wait_for_room(x, wait_ms) && !x->ended && !x->failed && outbox_add(&x->body, b, b->data, len);

@@ -107,7 +107,8 @@ void h2_exchange_share(h2_exchange *x, const atomic_uint *others);
 bool h2_exchange_respond(h2_exchange *x, int status, const h2_field *fields, size_t count);
 
 /* A piece of the response's body, which is copied. Waits while H2_RESPONSE_PENDING bytes wait, but no longer than
- * `wait_ms` without any being taken. False when the exchange was aborted, or that time is over; then it is aborted.
+ * `wait_ms` without any being taken, or with less than 100 bytes a second. False when the exchange was aborted, or that
+ * time is over; then it is aborted.
  */
 bool h2_exchange_write(h2_exchange *x, const char *bytes, size_t len, unsigned wait_ms);
 

@@ -20,6 +20,7 @@ struct h2_session {
     uint64_t began_ms, idle_since_ms;
     uint64_t head_ms; /* when the head that is arriving began */
     int32_t head_of;  /* its stream, 0: none is arriving */
+    size_t head_size; /* bytes of its fields so far */
     uint64_t patience_ms;
     unsigned patience;
     size_t held;   /* bytes of requests that wait */

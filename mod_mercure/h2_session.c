@@ -31,6 +31,7 @@
 #define WINDOW_RUNNING  (256u << 10)
 #define WIDE_MOST       8           /* streams of a session that have this one at a time */
 #define WINDOW_OF_ALL   (1u << 20)  /* of the connection */
+#define HEAD_MOST       (64u << 10) /* bytes of a head's fields, that we say; fields past it cost patience */
 #define ANSWERS_WAITING 64          /* of pings and settings */
 #define HELD_MOST       (64u << 20) /* bytes of requests that wait, in all sessions of a kind */
 #define HELD_MOST_HERE  (6u << 20)  /* and in one: more than its windows let it send */
@@ -313,6 +314,7 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
 {
     h2_session *session = user_data;
 
+    session->head_size = 0;
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
         return 0; /* trailers, which nobody wants */
     }
@@ -331,6 +333,10 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
 
     (void)ng;
     (void)flags;
+    session->head_size += name_len + value_len;
+    if (session->head_size > HEAD_MOST && !try_patience(session, COST_FRAME)) {
+        return NGHTTP2_ERR_CALLBACK_FAILURE; /* a byte may be a field of 4 KiB, with HPACK */
+    }
     if (s == NULL || s->head == NULL) {
         return 0;
     }
@@ -547,7 +553,7 @@ static bool submit_settings(nghttp2_session *ng)
     static const nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, H2_STREAMS_MOST},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, WINDOW_AT_FIRST},
-        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, 64 << 10},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HEAD_MOST},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
     };
 
