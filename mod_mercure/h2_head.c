@@ -140,7 +140,7 @@ static bool add_pseudo(h2_head *head, const char *name, size_t name_len, const c
         refuse(head, 400);
         return true;
     }
-    if (i == PATH && head->limits.line > 0 && value_len > head->limits.line) {
+    if ((i == PATH || i == METHOD) && head->limits.line > 0 && value_len > head->limits.line) {
         refuse(head, 414);
         return true;
     }
