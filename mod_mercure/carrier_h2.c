@@ -49,6 +49,7 @@ static void end(streamer *st, stream *s, bool clean)
     }
     s->h2 = NULL;
     h2->events = NULL;
+    h2->had_events = true;
     if (clean) {
         h2_stream_end(h2);
     } else {

@@ -40,6 +40,9 @@ struct h2_session {
 /* The client was of use to somebody. */
 void h2_session_please(h2_session *session, unsigned gain);
 
+/* The client has let a response wait until it was given up. */
+void h2_session_let_down(h2_session *session);
+
 /* The runner has read some of a body: let more come. */
 void h2_session_body_read(h2_stream *s, size_t len);
 

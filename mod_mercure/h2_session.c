@@ -18,9 +18,10 @@
 
 #define PATIENCE_MOST     2000
 #define PATIENCE_A_SECOND 100
-#define COST_FRAME        1  /* a window update, a priority, what is passed over: see count_frames() */
-#define COST_ANSWERED     5  /* a ping, settings, CONTINUATION, empty data */
-#define COST_STREAM       10 /* a stream that is reset, or a request that is malformed */
+#define COST_FRAME        1   /* a window update, a priority, what is passed over: see count_frames() */
+#define COST_ANSWERED     5   /* a ping, settings, CONTINUATION, empty data */
+#define COST_STREAM       10  /* a stream that is reset, or a request that is malformed */
+#define COST_GIVEN_UP     250 /* a response that the client asked for and did not take */
 #define GAIN_REQUEST      10
 
 #define PREFACE    24 /* bytes */
@@ -93,6 +94,11 @@ static void count_frames(h2_session *session, const char *bytes, size_t len)
             }
         }
     }
+}
+
+void h2_session_let_down(h2_session *session)
+{
+    (void)try_patience(session, COST_GIVEN_UP); /* h2_session_look() sees it */
 }
 
 /* --- memory of requests that wait --- */
@@ -728,6 +734,10 @@ bool h2_session_look(h2_session *session, uint64_t now_ms, uint64_t *due_ms)
         next = s->next;
         look_at_body(s, due_ms);
         look_at_response(s, due_ms);
+    }
+    if (session->is_fed_up) {
+        give_up(session, NGHTTP2_ENHANCE_YOUR_CALM);
+        return false;
     }
     if (session->streams == NULL) {
         uint64_t end = session->was_used ? session->idle_since_ms + session->limits.idle_ms

@@ -235,5 +235,8 @@ void h2_stream_reset(h2_stream *s, unsigned code)
         return;
     }
     s->is_reset = true;
+    if (code == NGHTTP2_CANCEL && s->out.first != NULL && s->events == NULL && !s->had_events) {
+        h2_session_let_down(s->session);
+    }
     nghttp2_submit_rst_stream(s->session->ng, NGHTTP2_FLAG_NONE, s->id, code);
 }
