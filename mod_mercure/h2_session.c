@@ -31,10 +31,11 @@
 #define WINDOW_RUNNING  (256u << 10)
 #define WIDE_MOST       8           /* streams of a session that have this one at a time */
 #define WINDOW_OF_ALL   (1u << 20)  /* of the connection */
+#define HEAD_MOST       (64u << 10) /* bytes of a head's fields, that we say; fields past it cost patience */
 #define ANSWERS_WAITING 64          /* of pings and settings */
-#define MS_A_BYTE       2           /* so slow may a body come, as with mod_reqtimeout and MinRate=500 */
 #define HELD_MOST       (64u << 20) /* bytes of requests that wait, in all sessions of a kind */
 #define HELD_MOST_HERE  (6u << 20)  /* and in one: more than its windows let it send */
+#define HELD_ALWAYS     (16u << 10) /* in one, whatever the others hold */
 #define HELD_GENEROUSLY (2u << 20)  /* in one, and a part of all: past it, nobody gets more than the first window */
 
 struct h2_session_kind {
@@ -99,8 +100,9 @@ static void count_frames(h2_session *session, const char *bytes, size_t len)
 static bool hold_bytes(h2_stream *s, size_t len)
 {
     h2_session *session = s->session;
+    bool is_modest = session->held + len <= HELD_ALWAYS;
 
-    if (session->kind->held + len > HELD_MOST || session->held + len > HELD_MOST_HERE) {
+    if (!is_modest && (session->kind->held + len > HELD_MOST || session->held + len > HELD_MOST_HERE)) {
         return false;
     }
     session->kind->held += len;
@@ -247,6 +249,11 @@ static int head_complete(h2_session *session, h2_stream *s, bool has_body)
     if (has_body) {
         expect_body(s);
     }
+    if (has_body && h2_head_refused(head) == 0 && is_generous(session) &&
+        session->calls->wants_body(session->owner, head, 0)) {
+        /* Nothing is asked before the body is here, so whoever waits to be asked for it is told to go on. */
+        return h2_head_get(head, "expect") == NULL || h2_stream_say_continue(s) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
     if (!has_body || h2_head_refused(head) != 0 || h2_head_get(head, "expect") != NULL) {
         run(s);
     }
@@ -307,6 +314,7 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
 {
     h2_session *session = user_data;
 
+    session->head_size = 0;
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
         return 0; /* trailers, which nobody wants */
     }
@@ -325,6 +333,10 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
 
     (void)ng;
     (void)flags;
+    session->head_size += name_len + value_len;
+    if (session->head_size > HEAD_MOST && !try_patience(session, COST_FRAME)) {
+        return NGHTTP2_ERR_CALLBACK_FAILURE; /* a byte may be a field of 4 KiB, with HPACK */
+    }
     if (s == NULL || s->head == NULL) {
         return 0;
     }
@@ -451,6 +463,19 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
     return 0;
 }
 
+/* A response's head that nghttp2 cannot send: it is too large. */
+static int on_frame_not_send(nghttp2_session *ng, const nghttp2_frame *frame, int reason, void *user_data)
+{
+    h2_stream *s = frame->hd.type == NGHTTP2_HEADERS ? stream_of(user_data, frame->hd.stream_id) : NULL;
+
+    (void)ng;
+    (void)reason;
+    if (s != NULL) {
+        h2_stream_reset(s, NGHTTP2_INTERNAL_ERROR);
+    }
+    return 0;
+}
+
 static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t error_code, void *user_data)
 {
     h2_session *session = user_data;
@@ -498,6 +523,7 @@ h2_session_kind *h2_session_kind_create(void)
     nghttp2_session_callbacks_set_on_frame_recv_callback(calls, on_frame_recv);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(calls, on_data);
     nghttp2_session_callbacks_set_on_frame_send_callback(calls, on_frame_send);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(calls, on_frame_not_send);
     nghttp2_session_callbacks_set_on_stream_close_callback(calls, on_stream_close);
     nghttp2_session_callbacks_set_send_data_callback(calls, h2_stream_send_data);
     nghttp2_option_set_no_auto_window_update(kind->option, 1);
@@ -527,7 +553,7 @@ static bool submit_settings(nghttp2_session *ng)
     static const nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, H2_STREAMS_MOST},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, WINDOW_AT_FIRST},
-        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, 64 << 10},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HEAD_MOST},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
     };
 
@@ -612,6 +638,15 @@ void h2_session_go_away(h2_session *session)
     }
 }
 
+bool h2_session_has_requests(const h2_session *session)
+{
+    const h2_stream *s;
+
+    for (s = session->streams; s != NULL && s->events != NULL; s = s->next) {
+    }
+    return s != NULL;
+}
+
 void *h2_session_get_owner(const h2_session *session)
 {
     return session->owner;
@@ -657,6 +692,25 @@ static void look_at_body(h2_stream *s, uint64_t *due)
     sooner(due, s->body_due_ms);
 }
 
+/* A response that is not taken. Streams of events have an owner who looks. */
+static void look_at_response(h2_stream *s, uint64_t *due)
+{
+    h2_session *session = s->session;
+
+    if (s->events != NULL || s->out.first == NULL) {
+        s->send_due_ms = 0;
+        return;
+    }
+    if (s->send_due_ms == 0) {
+        s->send_due_ms = session->now_ms + session->limits.send_ms;
+    }
+    if (session->now_ms >= s->send_due_ms) {
+        h2_stream_reset(s, NGHTTP2_CANCEL);
+        return;
+    }
+    sooner(due, s->send_due_ms);
+}
+
 bool h2_session_look(h2_session *session, uint64_t now_ms, uint64_t *due_ms)
 {
     h2_stream *s, *next;
@@ -673,6 +727,7 @@ bool h2_session_look(h2_session *session, uint64_t now_ms, uint64_t *due_ms)
     for (s = session->streams; s != NULL; s = next) {
         next = s->next;
         look_at_body(s, due_ms);
+        look_at_response(s, due_ms);
     }
     if (session->streams == NULL) {
         uint64_t end = session->was_used ? session->idle_since_ms + session->limits.idle_ms

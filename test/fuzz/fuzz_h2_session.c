@@ -262,7 +262,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x4\0\0\0\0";
     static const uint8_t wide[] = "\0\0\x6\x4\0\0\0\0\0\0\x4\x7f\xff\xff\xff\0\0\x4\x8\0\0\0\0\0\x7f\0\0\0";
-    const h2_session_limits limits = {{20, 2000, 500}, 10000, 20000, 5000};
+    const h2_session_limits limits = {{20, 2000, 500}, 10000, 20000, 60000, 5000, 5000};
     const uint8_t *end = data + size;
     h2_session_kind *kind = h2_session_kind_create();
     hub h = {.now_ms = 1000};

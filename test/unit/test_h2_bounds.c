@@ -236,6 +236,30 @@ static void frames_that_come_in_pieces_cost_nothing_more(void **state)
     talk_end(t);
 }
 
+/* One field of 3 KiB enters HPACK's table; each byte that follows is that field again. */
+static void fields_that_hpack_multiplies_are_not_endured(void **state)
+{
+    talk *t = talk_begin(WIDE);
+    char head[] = {0, 0, 0, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, 0, 0, 0, 1};
+    char payload[16000];
+    const size_t literal = 6 + 3000;
+
+    (void)state;
+    memset(payload, '\xbe', sizeof(payload)); /* field 62: the newest of the table */
+    memcpy(payload, "\x40\x01x\x7f\xb9\x16", 6);
+    memset(payload + 6, 'v', literal - 6);
+    head[1] = (char)(sizeof(payload) >> 8);
+    head[2] = (char)(sizeof(payload) & 0xff);
+    h2_session_receive(t->server, head, sizeof(head), t->now_ms);
+    t->good = h2_session_receive(t->server, payload, literal + 1500, t->now_ms);
+    assert_true(t->good);
+    t->good = h2_session_receive(t->server, payload + literal + 1500, 1000, t->now_ms);
+    assert_false(t->good);
+    talk_pump(t);
+    assert_int_equal(t->goaway, NGHTTP2_ENHANCE_YOUR_CALM);
+    talk_end(t);
+}
+
 static void rapid_resets_are_not_endured(void **state)
 {
     talk *t = talk_begin(WIDE);
@@ -483,6 +507,7 @@ int main(void)
         cmocka_unit_test(floods_are_not_endured),
         cmocka_unit_test(frames_of_streams_that_were_reset_are_not_endured),
         cmocka_unit_test(frames_that_come_in_pieces_cost_nothing_more),
+        cmocka_unit_test(fields_that_hpack_multiplies_are_not_endured),
         cmocka_unit_test(rapid_resets_are_not_endured),
         cmocka_unit_test(malformed_requests_are_not_endured),
         cmocka_unit_test(ordinary_browsers_are_endured),
