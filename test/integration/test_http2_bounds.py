@@ -18,7 +18,8 @@ SOON = 3             # seconds within which a client gets its answer that does n
 GIVEN_UP = 5         # seconds without progress after which a slow reader is given up while others wait
 LIMIT = 1            # Timeout of the server with short limits
 PATIENT = 10         # seconds within which what is bound by that limit must have ended
-BIG, PAGE = 50_000_000, "an ordinary page\n"
+BIG, DOWNLOAD = 50_000_000, 10_000_000  # bytes: the latter is more than sockets hold
+PAGE = "an ordinary page\n"
 WINDOW_OF_ZERO = ((INITIAL_WINDOW_SIZE, 0),)
 FORM = ("content-type", "application/x-www-form-urlencoded")
 EXPECT = ("expect", "100-continue")
@@ -26,9 +27,10 @@ LARGE_HEAD = "".join(f"Header add X-Large-{i} \"{'y' * 7_900}\" \"expr=%{{REQUES
 
 
 def files(server):
-    """What the tests load: sparse /big, and /page with its 60 KB."""
-    with open(f"{server.htdocs}/big", "wb") as f:
-        f.truncate(BIG)
+    """What the tests load: /big and /download of zeroes, /page with its 60 KB, and /large-head."""
+    for name, size in (("big", BIG), ("download", DOWNLOAD)):
+        with open(f"{server.htdocs}/{name}", "wb") as f:
+            f.truncate(size)
     for name, text in (("page", "x" * 60_000), ("large-head", "x")):
         with open(f"{server.htdocs}/{name}", "w") as f:
             f.write(text)
@@ -183,17 +185,18 @@ def test_a_page_comes_soon_beside_slow_readers(usual, step):
 
 def test_a_reader_that_pauses_gets_all(usual):
     """Longer than MercureDispatchTimeout, which is for events; shorter than Timeout."""
-    with Peer(usual, receive_buffer=16_384) as peer:
-        peer.request(1, head("GET", "/big"))
+    with Peer(usual, receive_buffer=65_536) as peer:
+        peer.request(1, head("GET", "/download"))
         peer.wait_status(1, 200)
         peer.reads = False
         over = time.monotonic() + 2.5  # MercureDispatchTimeout is 1 s
         with Peer(usual) as other:
+            other.request(1, subscription("quiet"))
             while time.monotonic() < over:
                 other.step(over - time.monotonic())
         peer.reads = True
         peer.wait_over(1, 30)
-        assert 1 in peer.ended and len(peer.bodies[1]) == BIG, f"{len(peer.bodies[1])} bytes; {peer.story()[-200:]}"
+        assert 1 in peer.ended and len(peer.bodies[1]) == DOWNLOAD, f"{len(peer.bodies[1])} bytes; {peer.story()[-200:]}"
 
 
 # --- streams that end in time, whatever their windows ---
