@@ -6,6 +6,7 @@
 #include "h2_negotiation.h"
 
 #include <apr_lib.h>
+#include <ap_mpm.h>
 #include <apr_strings.h>
 #include <apr_uri.h>
 #include <http_core.h>
@@ -265,14 +266,20 @@ int config_heartbeat(const server_rec *s)
 
 unsigned config_http2_threads(const server_rec *all)
 {
+    int set = config_of_server(all)->http2_threads, threaded = 0, threads = 0;
     const server_rec *s;
 
-    for (s = all; s != NULL; s = s->next) {
-        if (config_of_server(s)->http2 == 1) {
-            return (unsigned)SET_OR(config_of_server(all)->http2_threads, 4);
-        }
+    for (s = all; s != NULL && config_of_server(s)->http2 != 1; s = s->next) {
     }
-    return 0;
+    if (s == NULL) {
+        return 0;
+    }
+    if (set != UNSET) {
+        return (unsigned)set;
+    }
+    ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    return threaded == 0 || threads < 4 ? 4 : threads < 16 ? (unsigned)threads : 16;
 }
 
 int config_max_lifetime(const server_rec *s)

@@ -37,9 +37,10 @@ typedef struct connection {
     uint64_t written_ms;
     unsigned stalled_ms, events_stalled_ms;
     counters_ticket counted;
-    bool readable; /* there may be more to read */
-    bool writable; /* the socket took all there was */
-    bool ending;   /* to be closed once all is sent */
+    bool readable;  /* there may be more to read */
+    bool writable;  /* the socket took all there was */
+    bool ending;    /* to be closed once all is sent */
+    unsigned round; /* in which it last had its turn */
 } connection;
 
 struct h2_connections {
@@ -49,6 +50,7 @@ struct h2_connections {
     connection *first;
     size_t count;
     connection *ready;
+    unsigned round;    /* of turns */
     unsigned long ids; /* guarded by being given out in the streamer's thread only */
     bool going_away;
     char into[WRITE_AT_ONCE + H2_FRAME_MOST];
@@ -347,7 +349,12 @@ static void fire(void *context, timer *t)
     connection *c = (connection *)t;
 
     if (c->unsent != NULL && stalled_most(c) > 0 && st->now_ms >= c->written_ms + stalled_most(c)) {
+        transport_forget(&c->transport);
         close_connection(c, false); /* it does not read at all */
+        return;
+    }
+    if (c->readable) {
+        make_ready(c); /* what has arrived is read before it is found missing */
         return;
     }
     look_at_deadlines(c);
@@ -377,8 +384,11 @@ bool h2_connections_work(h2_connections *all)
 {
     unsigned turns;
 
-    for (turns = 0; turns < TURNS_AT_ONCE && all->ready != NULL; turns++) {
+    all->round++;
+    /* One turn each: then events and timers have theirs. */
+    for (turns = 0; turns < TURNS_AT_ONCE && all->ready != NULL && all->ready->round != all->round; turns++) {
         connection *c = all->ready;
+        c->round = all->round;
         not_ready(c);
         work(c);
     }

@@ -8,6 +8,7 @@
 #include "clock.h"
 
 #define LAST_WAIT_MS 1000
+#define MOST_HERE    8 /* threads for one connection */
 
 typedef enum { ORDINARY, FOR_HUB, KINDS } job_kind;
 
@@ -269,7 +270,7 @@ h2_pool *h2_pool_create(unsigned threads)
     pthread_mutex_lock(&pool->lock); /* the threads wait until it is complete */
     start_threads(pool, threads);
     pool->alive = pool->count;
-    pool->most_here = pool->count > 1 ? pool->count / 2 : 1;
+    pool->most_here = pool->count / 2 < 1 ? 1 : pool->count / 2 > MOST_HERE ? MOST_HERE : pool->count / 2;
     pthread_mutex_unlock(&pool->lock);
     if (pool->count == 0) {
         free_pool(pool);

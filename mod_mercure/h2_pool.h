@@ -1,7 +1,7 @@
 /* h2_pool.h - the threads that run requests which came over HTTP/2.
  *
  * A few threads (MercureHTTP2Threads) serve all connections of a child, the connections in turn: none may have more
- * than half of the threads, and one thread is kept for requests for the hub itself that need not wait for their
+ * than half of the threads, and 8, and one thread is kept for requests for the hub itself that need not wait for their
  * clients.
  */
 #ifndef MOD_MERCURE_H2_POOL_H

@@ -642,7 +642,7 @@ bool h2_session_has_requests(const h2_session *session)
 {
     const h2_stream *s;
 
-    for (s = session->streams; s != NULL && s->events != NULL; s = s->next) {
+    for (s = session->streams; s != NULL && (s->events != NULL || s->had_events || s->is_reset); s = s->next) {
     }
     return s != NULL;
 }

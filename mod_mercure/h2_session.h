@@ -42,7 +42,7 @@ typedef struct h2_stream {
     struct h2_stream *next_moved;
     bool moved;  /* in the list of those that have sent something */
     size_t held; /* bytes of the request, as far as they wait */
-    bool expects_body, started, is_wide, is_malformed, is_reset, responded, deferred, ending;
+    bool expects_body, started, is_wide, is_malformed, is_reset, had_events, responded, deferred, ending;
 } h2_stream;
 
 /* What the owner is told. None of these may free the session. */
@@ -109,7 +109,7 @@ void h2_session_go_away(h2_session *session);
 /* Is all done: nothing open, nothing to be sent, or nothing to be expected any more? */
 bool h2_session_is_over(const h2_session *session);
 
-/* Is there a stream that is no stream of events? */
+/* Is there a stream that is, and was, no stream of events, and goes on? */
 bool h2_session_has_requests(const h2_session *session);
 
 /* The owner that h2_session_create() was given. */

@@ -120,6 +120,13 @@ static void resume(h2_stream *s)
 
 /* --- responses --- */
 
+/* RFC 9110 6.4.1. The end then comes with the head, which no window holds up. */
+static bool has_no_body(const h2_stream *s, const h2_response *response)
+{
+    return response->status == 204 || response->status == 304 ||
+           (s->exchange != NULL && strcmp(h2_head_method(h2_exchange_head(s->exchange)), "HEAD") == 0);
+}
+
 static bool submit(h2_stream *s, const h2_response *response)
 {
     nghttp2_session *ng = s->session->ng;
@@ -142,7 +149,7 @@ static bool submit(h2_stream *s, const h2_response *response)
     if (response->status < 200) {
         result = nghttp2_submit_headers(ng, NGHTTP2_FLAG_NONE, s->id, NULL, fields, response->count + 1, NULL);
     } else {
-        bool whole = s->ending && s->out.first == NULL;
+        bool whole = (s->ending && s->out.first == NULL) || has_no_body(s, response);
         s->responded = true;
         result = nghttp2_submit_response(ng, s->id, fields, response->count + 1, whole ? NULL : &data);
     }
@@ -216,6 +223,7 @@ bool h2_stream_write(h2_stream *s, buffer *b, const char *at, size_t len)
 
 void h2_stream_end(h2_stream *s)
 {
+    s->had_events = true;
     s->ending = true;
     s->send_due_ms = s->session->now_ms + s->session->limits.end_ms;
     resume(s);

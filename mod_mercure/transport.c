@@ -136,6 +136,14 @@ bool transport_drain(transport *t)
     return false;
 }
 
+void transport_forget(transport *t)
+{
+    const struct linger at_once = {1, 0};
+
+    /* Else it is kept until the system gives up, which is no harm but memory. */
+    (void)setsockopt(t->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
 void transport_close(transport *t, bool clean)
 {
     if (clean && t->ssl != NULL) {

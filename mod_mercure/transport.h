@@ -39,6 +39,9 @@ ssize_t transport_read(transport *t, char *into, size_t room);
  */
 bool transport_drain(transport *t);
 
+/* What the client has not taken yet is not worth keeping: the system forgets it when the connection is closed. */
+void transport_forget(transport *t);
+
 /* Say goodbye (close_notify, FIN) when `clean`, then close. */
 void transport_close(transport *t, bool clean);
 
