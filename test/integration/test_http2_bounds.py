@@ -47,8 +47,8 @@ def running(**options):
 
 @pytest.fixture(scope="module")
 def usual():
-    """Timeout is httpd's 60 s: what is given up earlier has another bound."""
-    yield from running(config="MercureDispatchTimeout 1\nMercureMaxBody 2M\n", main=LARGE_HEAD)
+    """Timeout is httpd's 60 s: what is given up earlier has another bound. So few threads that two connections can hold them."""
+    yield from running(config="MercureDispatchTimeout 1\nMercureMaxBody 2M\n", main="MercureHTTP2Threads 4\n" + LARGE_HEAD)
 
 
 @pytest.fixture(scope="module")
