@@ -14,6 +14,7 @@ import pytest
 
 import server as server_module
 from client import Stream, connect_h2, publish, published, request
+from h2frames import BIGGEST_WINDOW, INITIAL_WINDOW_SIZE, Peer, head, headers, window_update
 from matrix import matrix, protocols
 from server import ROOT, wait_for
 
@@ -75,6 +76,24 @@ def exercise_http2(server):
     conn.ping()
     conn.open("POST", "/index.html", {"content-length": "100000"}, b"x" * 1000, end=False).reset()
     conn.close()
+    load_pages_at_once(server)
+
+
+def load_pages_at_once(server):
+    """Twenty of 60 KB: first with wide windows, then with windows that open when all of it waits."""
+    with open(f"{server.htdocs}/page", "w") as f:
+        f.write("x" * 60_000)
+    streams = range(1, 41, 2)
+    for window in (BIGGEST_WINDOW, 0):
+        with Peer(server, settings=((INITIAL_WINDOW_SIZE, window),)) as peer:
+            peer.settle()
+            peer.send(*[headers(stream, head("GET", "/page")) for stream in streams])
+            for stream in streams:
+                peer.wait_status(stream)
+            if window == 0:
+                peer.send(*[window_update(stream, 60_000) for stream in streams])
+            for stream in streams:
+                peer.wait_answer(stream)
 
 
 def leave_http2(server):
