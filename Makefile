@@ -44,7 +44,7 @@ BROKERD_OBJS := $(filter-out $(CTL_OBJS),$(patsubst %.c,$(B)/obj/%.o,$(wildcard 
 MODULE_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard mod_mercure/*.c))
 UNIT_TESTS := $(patsubst test/unit/%.c,$(B)/test/unit/%,$(wildcard test/unit/test_*.c))
 # Parts of the module that know nothing of httpd: a session of HTTP/2.
-H2_OBJS := $(patsubst %,$(B)/obj/mod_mercure/%.o,h2_head h2_exchange h2_session h2_stream outbox buffer)
+H2_OBJS := $(patsubst %,$(B)/obj/mod_mercure/%.o,h2_head h2_exchange h2_bounds h2_session h2_stream outbox buffer)
 FUZZ_TARGETS := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 
 .PHONY: all unit unit-programs fuzz fuzz-programs fuzz-replays install clean

@@ -1,4 +1,5 @@
-/* h2_internal.h - what h2_session.c (what arrives) and h2_stream.c (what is sent) share. */
+/* h2_internal.h - what h2_session.c (what arrives), h2_stream.c (what is sent) and h2_bounds.c (what it may cost)
+ * share. */
 #ifndef MOD_MERCURE_H2_INTERNAL_H
 #define MOD_MERCURE_H2_INTERNAL_H
 
@@ -6,7 +7,18 @@
 
 #include "h2_session.h"
 
-#define MS_A_BYTE 2 /* so slow may a body come, and a response be taken, as with mod_reqtimeout and MinRate=500 */
+#define PATIENCE_MOST 2000 /* and what a session begins with */
+#define COST_FRAME    1    /* a window update, a priority, what is passed over: see h2_session_count_frames() */
+#define COST_ANSWERED 5    /* a ping, settings, CONTINUATION, empty data */
+#define COST_STREAM   10   /* a stream that is reset, or a request that is malformed */
+#define GAIN_REQUEST  10
+#define MS_A_BYTE     2 /* so slow may a body come, and a response be taken, as with mod_reqtimeout and MinRate=500 */
+
+struct h2_session_kind {
+    nghttp2_session_callbacks *callbacks;
+    nghttp2_option *option;
+    size_t held;
+};
 
 struct h2_session {
     nghttp2_session *ng;
@@ -36,6 +48,21 @@ struct h2_session {
     char *into;            /* while h2_session_send() runs */
     size_t filled, room;
 };
+
+/* Charge the client. False when it has tried the session's patience too far; then `is_fed_up` is set. */
+bool h2_session_try_patience(h2_session *session, unsigned cost);
+
+/* Count the frames in what has arrived: nghttp2 does not tell of those that it passes over, of unknown types and of
+ * streams that were reset.
+ */
+void h2_session_count_frames(h2_session *session, const char *bytes, size_t len);
+
+/* A stream's request holds more bytes; false when there is no memory for them. And fewer. */
+bool h2_stream_hold_bytes(h2_stream *s, size_t len);
+void h2_stream_let_bytes_go(h2_stream *s, size_t len);
+
+/* Is there memory for more of a body than its first window? */
+bool h2_session_is_generous(const h2_session *session);
 
 /* The client was of use to somebody. */
 void h2_session_please(h2_session *session, unsigned gain);

@@ -1,9 +1,5 @@
-/* h2_session.c - see h2_session.h; this file has what arrives, h2_stream.c what is sent.
- *
- * Patience: every frame that a client sends without being of use to itself (a reset, a ping, settings, priorities,
- * empty data, a part of a head) costs some of the session's patience, which comes back with time, with requests that
- * were answered and with data that was sent. Who has used it up is told ENHANCE_YOUR_CALM, and the connection closes.
- * nghttp2 has bounds of its own on answers that wait to be sent and on CONTINUATION frames.
+/* h2_session.c - see h2_session.h; this file has what arrives, h2_stream.c what is sent, h2_bounds.c what a client may
+ * cost.
  *
  * The body of a request waits in its exchange until it is run. So that a slow client does not hold a thread, it is run
  * when its body is complete, or when as much waits as its window allows at first; then the window is made larger.
@@ -16,16 +12,7 @@
 
 #include "h2_internal.h"
 
-#define PATIENCE_MOST     2000
-#define PATIENCE_A_SECOND 100
-#define COST_FRAME        1   /* a window update, a priority, what is passed over: see count_frames() */
-#define COST_ANSWERED     5   /* a ping, settings, CONTINUATION, empty data */
-#define COST_STREAM       10  /* a stream that is reset, or a request that is malformed */
-#define COST_GIVEN_UP     250 /* a response that the client asked for and did not take */
-#define GAIN_REQUEST      10
-
-#define PREFACE    24 /* bytes */
-#define FRAME_HEAD 9
+#define PREFACE 24 /* bytes */
 
 #define WINDOW_AT_FIRST (32u << 10) /* of a stream */
 #define RUN_WITH        (16u << 10) /* bytes of a body, of which more is to come */
@@ -34,108 +21,14 @@
 #define WINDOW_OF_ALL   (1u << 20)  /* of the connection */
 #define HEAD_MOST       (64u << 10) /* bytes of a head's fields, that we say; fields past it cost patience */
 #define ANSWERS_WAITING 64          /* of pings and settings */
-#define HELD_MOST       (64u << 20) /* bytes of requests that wait, in all sessions of a kind */
-#define HELD_MOST_HERE  (6u << 20)  /* and in one: more than its windows let it send */
-#define HELD_ALWAYS     (16u << 10) /* in one, whatever the others hold */
-#define HELD_GENEROUSLY (2u << 20)  /* in one, and a part of all: past it, nobody gets more than the first window */
 
-struct h2_session_kind {
-    nghttp2_session_callbacks *callbacks;
-    nghttp2_option *option;
-    size_t held;
-};
-
-/* --- patience --- */
-
-static void regain(h2_session *session)
-{
-    uint64_t passed = session->now_ms - session->patience_ms;
-
-    if (passed >= 1000 / PATIENCE_A_SECOND) {
-        h2_session_please(session, (unsigned)(passed * PATIENCE_A_SECOND / 1000 < PATIENCE_MOST
-                                                  ? passed * PATIENCE_A_SECOND / 1000
-                                                  : PATIENCE_MOST));
-        session->patience_ms = session->now_ms;
-    }
-}
-
-void h2_session_please(h2_session *session, unsigned gain)
-{
-    session->patience = session->patience + gain < PATIENCE_MOST ? session->patience + gain : PATIENCE_MOST;
-}
-
-/* False when the client has tried it too far. */
-static bool try_patience(h2_session *session, unsigned cost)
-{
-    regain(session);
-    if (session->patience >= cost) {
-        session->patience -= cost;
-        return true;
-    }
-    session->is_fed_up = true;
-    return false;
-}
-
-/* nghttp2 does not tell of frames that it passes over: of unknown types, and of streams that were reset. */
-static void count_frames(h2_session *session, const char *bytes, size_t len)
-{
-    while (len > 0) {
-        size_t now = session->skip < len ? session->skip : len;
-        session->skip -= now;
-        bytes += now;
-        len -= now;
-        for (; len > 0 && session->skip == 0; bytes++, len--) {
-            if (session->head_len++ < 3) { /* RFC 9113 4.1: its length comes first */
-                session->length = session->length << 8 | (unsigned char)*bytes;
-            } else if (session->head_len == FRAME_HEAD) {
-                session->skip = session->length;
-                session->head_len = session->length = 0;
-                session->frames++;
-            }
-        }
-    }
-}
-
-void h2_session_let_down(h2_session *session)
-{
-    (void)try_patience(session, COST_GIVEN_UP); /* h2_session_look() sees it */
-}
-
-/* --- memory of requests that wait --- */
-
-static bool hold_bytes(h2_stream *s, size_t len)
-{
-    h2_session *session = s->session;
-    bool is_modest = session->held + len <= HELD_ALWAYS;
-
-    if (!is_modest && (session->kind->held + len > HELD_MOST || session->held + len > HELD_MOST_HERE)) {
-        return false;
-    }
-    session->kind->held += len;
-    session->held += len;
-    s->held += len;
-    return true;
-}
-
-static void let_bytes_go(h2_stream *s, size_t len)
-{
-    len = len < s->held ? len : s->held;
-    s->session->kind->held -= len;
-    s->session->held -= len;
-    s->held -= len;
-}
-
-/* Is there memory for more of a body than its first window? */
-static bool is_generous(const h2_session *session)
-{
-    return session->held < HELD_GENEROUSLY && session->kind->held < HELD_MOST / 2;
-}
+/* --- windows --- */
 
 static void widen(h2_stream *s)
 {
     h2_session *session = s->session;
 
-    if (!s->is_wide && session->wide < WIDE_MOST && is_generous(session)) {
+    if (!s->is_wide && session->wide < WIDE_MOST && h2_session_is_generous(session)) {
         s->is_wide = true;
         session->wide++;
         nghttp2_session_set_local_window_size(session->ng, NGHTTP2_FLAG_NONE, s->id, WINDOW_RUNNING);
@@ -150,7 +43,7 @@ static void no_longer_wide(h2_stream *s)
 
 void h2_session_request_over(h2_stream *s)
 {
-    let_bytes_go(s, s->held);
+    h2_stream_let_bytes_go(s, s->held);
 }
 
 /* --- streams come and go --- */
@@ -192,7 +85,7 @@ static void free_stream(h2_stream *s)
         h2_exchange_abort(s->exchange);
     }
     session->calls->closed(session->owner, s);
-    let_bytes_go(s, s->held);
+    h2_stream_let_bytes_go(s, s->held);
     no_longer_wide(s);
     if (s->exchange != NULL) {
         *h2_exchange_tag(s->exchange) = NULL;
@@ -242,7 +135,7 @@ static int head_complete(h2_session *session, h2_stream *s, bool has_body)
         return 0; /* its RST_STREAM is on the way */
     }
     h2_head_finish(head);
-    if (!hold_bytes(s, h2_head_size(head))) {
+    if (!h2_stream_hold_bytes(s, h2_head_size(head))) {
         return nghttp2_submit_rst_stream(session->ng, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_REFUSED_STREAM);
     }
     s->exchange = h2_exchange_create(head, has_body);
@@ -255,7 +148,7 @@ static int head_complete(h2_session *session, h2_stream *s, bool has_body)
     if (has_body) {
         expect_body(s);
     }
-    if (has_body && h2_head_refused(head) == 0 && is_generous(session) &&
+    if (has_body && h2_head_refused(head) == 0 && h2_session_is_generous(session) &&
         session->calls->wants_body(session->owner, head, 0)) {
         /* Nothing is asked before the body is here, so whoever waits to be asked for it is told to go on. */
         return h2_head_get(head, "expect") == NULL || h2_stream_say_continue(s) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
@@ -290,7 +183,8 @@ static void body_grew(h2_stream *s, size_t len)
     if (s->started || waiting < RUN_WITH) {
         return;
     }
-    if (is_generous(session) && session->calls->wants_body(session->owner, h2_exchange_head(s->exchange), waiting)) {
+    if (h2_session_is_generous(session) &&
+        session->calls->wants_body(session->owner, h2_exchange_head(s->exchange), waiting)) {
         nghttp2_session_consume_stream(session->ng, s->id, waiting - s->extended);
         s->extended = waiting;
         return;
@@ -303,7 +197,7 @@ void h2_session_body_read(h2_stream *s, size_t len)
     /* What was given back before the request ran is not given back twice. */
     size_t already = len < s->extended ? len : s->extended;
 
-    let_bytes_go(s, len);
+    h2_stream_let_bytes_go(s, len);
     s->extended -= already;
     if (len == 0 || !s->expects_body) {
         return;
@@ -340,7 +234,7 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
     (void)ng;
     (void)flags;
     session->head_size += name_len + value_len;
-    if (session->head_size > HEAD_MOST && !try_patience(session, COST_FRAME)) {
+    if (session->head_size > HEAD_MOST && !h2_session_try_patience(session, COST_FRAME)) {
         return NGHTTP2_ERR_CALLBACK_FAILURE; /* a byte may be a field of 4 KiB, with HPACK */
     }
     if (s == NULL || s->head == NULL) {
@@ -396,7 +290,7 @@ static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void 
     if (hd->type == NGHTTP2_PRIORITY && hd->stream_id == 0) {
         return NGHTTP2_ERR_CALLBACK_FAILURE; /* RFC 9113 6.3; nghttp2 no longer looks at priorities of this kind */
     }
-    return try_patience(session, cost_of(hd)) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+    return h2_session_try_patience(session, cost_of(hd)) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *user_data)
@@ -407,7 +301,7 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
 
     (void)ng;
     if (frame->hd.type == NGHTTP2_DATA && frame->hd.length == frame->data.padlen && !ends &&
-        !try_patience(session, COST_ANSWERED)) {
+        !h2_session_try_patience(session, COST_ANSWERED)) {
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
     if (frame->hd.type == NGHTTP2_HEADERS && session->head_of == frame->hd.stream_id) {
@@ -439,7 +333,7 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t
         nghttp2_session_consume_stream(ng, id, len); /* nobody reads it */
         return 0;
     }
-    if (!hold_bytes(s, len) || !h2_exchange_add_body(s->exchange, (const char *)data, len)) {
+    if (!h2_stream_hold_bytes(s, len) || !h2_exchange_add_body(s->exchange, (const char *)data, len)) {
         h2_exchange_abort(s->exchange); /* what comes of it yet would have a hole */
         nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_ENHANCE_YOUR_CALM);
         return 0;
@@ -454,7 +348,7 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
     h2_stream *s;
 
     if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR) {
-        (void)try_patience(session, COST_STREAM); /* seen when the next frame comes */
+        (void)h2_session_try_patience(session, COST_STREAM); /* seen when the next frame comes */
     }
     if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0 ||
         (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS)) {
@@ -620,10 +514,10 @@ bool h2_session_receive(h2_session *session, const char *bytes, size_t len, uint
     if (session->is_ending) {
         return false;
     }
-    count_frames(session, bytes, len);
+    h2_session_count_frames(session, bytes, len);
     used = nghttp2_session_mem_recv(session->ng, (const uint8_t *)bytes, len);
     if (session->frames > session->told) {
-        (void)try_patience(session, (unsigned)(session->frames - session->told) * COST_FRAME);
+        (void)h2_session_try_patience(session, (unsigned)(session->frames - session->told) * COST_FRAME);
         session->told = session->frames;
     }
     if (used < 0 || session->is_fed_up) {
