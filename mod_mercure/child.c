@@ -114,8 +114,11 @@ static void set_budget(server_rec *s)
 /* Few, so that tokens with made-up keys cannot hold the workers. */
 static unsigned key_set_waiters(void)
 {
-    unsigned eighth = child.workers_here / 8;
+    unsigned eighth = child.workers_here / 8, h2_quarter = config_http2_threads(ap_server_conf) / 4;
 
+    if (h2_quarter > 0 && h2_quarter < eighth) {
+        eighth = h2_quarter; /* there are fewer of those */
+    }
     return eighth < 1 ? 1 : eighth > 4 ? 4 : eighth;
 }
 

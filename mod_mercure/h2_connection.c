@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "config.h"
 #include "hold.h"
 #include "hub.h"
 #include "stream.h"
@@ -34,7 +35,7 @@ typedef struct connection {
     char *unsent; /* what the socket did not take; NULL: nothing */
     size_t unsent_len, unsent_at;
     uint64_t written_ms;
-    unsigned stalled_ms;
+    unsigned stalled_ms, events_stalled_ms;
     counters_ticket counted;
     bool readable; /* there may be more to read */
     bool writable; /* the socket took all there was */
@@ -132,6 +133,10 @@ static void take_news(streamer *st, void *data)
     if (finished) {
         arrival = h2_exchange_arrival(x);
     }
+    if (finished && s != NULL && s->job != NULL) {
+        h2_job_drop(s->job); /* the request's memory is of no more use */
+        s->job = NULL;
+    }
     if (arrival != NULL && s != NULL && s->events == NULL) {
         s->events = arrival->stream;
         arrival->stream->h2 = s;
@@ -151,12 +156,18 @@ static void on_news(void *context, h2_exchange *x)
     }
 }
 
+/* Is this the hub's path, or its metadata's, spelt as clients do? Other spellings may lead there too, or elsewhere:
+ * their requests run as any others.
+ */
 static bool is_for_hub(const connection *c, const h2_head *head)
 {
     const char *path = h2_head_path(head);
     size_t len = strlen(c->hub_path);
 
-    return strncmp(path, c->hub_path, len) == 0 && strchr("?/", path[len]) != NULL; /* the path's end, too */
+    if (strncmp(path, METADATA_PATH, sizeof(METADATA_PATH) - 1) == 0) {
+        path += sizeof(METADATA_PATH) - 1;
+    }
+    return strncmp(path, c->hub_path, len) == 0 && (path[len] == '?' || path[len] == '\0');
 }
 
 static void run_request(void *owner, h2_stream *s)
@@ -165,7 +176,9 @@ static void run_request(void *owner, h2_stream *s)
 
     *h2_exchange_tag(s->exchange) = s;
     h2_exchange_listen(s->exchange, (h2_exchange_listener){on_news, c->all->streamer});
-    s->job = h2_pool_run(c->lane, s->exchange, s->id, is_for_hub(c, h2_exchange_head(s->exchange)));
+    /* With its body here, a request for the hub never waits for its client. */
+    s->job = h2_pool_run(c->lane, s->exchange, s->id,
+                         h2_exchange_body_length(s->exchange) >= 0 && is_for_hub(c, h2_exchange_head(s->exchange)));
     if (s->job == NULL) {
         h2_stream_reset(s, H2_REFUSED_STREAM);
     }
@@ -298,6 +311,12 @@ static bool write_some(connection *c, bool *more)
     return true;
 }
 
+/* How long may the connection take nothing? */
+static unsigned stalled_most(const connection *c)
+{
+    return h2_session_has_requests(c->session) ? c->stalled_ms : c->events_stalled_ms;
+}
+
 static void look_at_deadlines(connection *c)
 {
     streamer *st = c->all->streamer;
@@ -310,8 +329,8 @@ static void look_at_deadlines(connection *c)
     if (c->unsent == NULL && c->writable && h2_session_wants_to_send(c->session)) {
         make_ready(c); /* a RST_STREAM for what was too late */
     }
-    if (c->unsent != NULL && c->stalled_ms > 0) {
-        uint64_t end = c->written_ms + c->stalled_ms;
+    if (c->unsent != NULL && stalled_most(c) > 0) {
+        uint64_t end = c->written_ms + stalled_most(c);
         due = end < due ? end : due;
     }
     if (c->ending && due > st->now_ms + 1000) {
@@ -327,7 +346,7 @@ static void fire(void *context, timer *t)
     streamer *st = context;
     connection *c = (connection *)t;
 
-    if (c->unsent != NULL && c->stalled_ms > 0 && st->now_ms >= c->written_ms + c->stalled_ms) {
+    if (c->unsent != NULL && stalled_most(c) > 0 && st->now_ms >= c->written_ms + stalled_most(c)) {
         close_connection(c, false); /* it does not read at all */
         return;
     }
@@ -450,6 +469,7 @@ static connection *create_connection(streamer *st, const landing *l)
     c->transport = l->transport;
     c->hub_path = l->arrival->hub_path;
     c->stalled_ms = l->arrival->stalled_ms;
+    c->events_stalled_ms = l->arrival->events_stalled_ms;
     c->written_ms = st->now_ms;
     c->readable = c->writable = true;
     c->session = h2_session_create(st->h2->kind, &l->arrival->limits, &owner_calls, c, st->now_ms);
@@ -465,7 +485,7 @@ static connection *create_connection(streamer *st, const landing *l)
 static void land(streamer *st, void *data)
 {
     landing *l = data;
-    connection *c = st->h2->going_away ? NULL : create_connection(st, l);
+    connection *c = create_connection(st, l);
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
 
     if (c != NULL) {
@@ -489,6 +509,9 @@ static void land(streamer *st, void *data)
     st->h2->count++;
     c->counted = l->arrival->counted;
     l->arrival->counted = (counters_ticket){{0}};
+    if (st->h2->going_away) {
+        h2_session_go_away(c->session); /* what it asks is refused, and it may ask elsewhere */
+    }
     if (l->arrival->early_len > 0 &&
         !h2_session_receive(c->session, l->arrival->early, l->arrival->early_len, st->now_ms)) {
         c->ending = true;

@@ -29,9 +29,10 @@ typedef struct {
     const char *hub_path; /* H of PROTOCOL; lives as long as the child */
     h2_session_limits limits;
     unsigned vanished_after_ms; /* see transport_take_over() */
-    unsigned stalled_ms;        /* how long what was sent may wait without any being taken */
-    counters_ticket counted;    /* given back at its end */
-    char *early;                /* what the client has sent already; malloc's */
+    /* how long what was sent may wait without any being taken: with requests, and with streams of events only */
+    unsigned stalled_ms, events_stalled_ms;
+    counters_ticket counted; /* given back at its end */
+    char *early;             /* what the client has sent already; malloc's */
     size_t early_len;
 } h2_arrival;
 

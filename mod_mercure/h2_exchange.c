@@ -9,6 +9,9 @@
 
 #define PIECE_AT_LEAST  1024       /* bytes of room, so that a body that comes byte by byte takes no more memory */
 #define CANCEL          0x8        /* RFC 9113 section 7 */
+#define MS_A_BYTE       10         /* a byte that is written gives so much time for the next */
+#define PATIENT_MS      5000       /* and no more than this where others wait */
+#define LOOK_EVERY_MS   500        /* whether they do */
 #define NEWS_OF_READING (8u << 10) /* bytes of the body that are read before the streamer is told */
 
 /* A piece of the request's body. */
@@ -31,14 +34,16 @@ struct h2_exchange {
     /* the request's body: */
     body_piece *first, *last;
     size_t waiting;
-    size_t read; /* since news were taken */
+    size_t read;         /* since news were taken */
     ssize_t body_length; /* of what has come */
     bool body_ended;
     /* the response: */
     h2_response *responses, **responses_end;
     outbox body;
-    size_t pending;      /* bytes that are not written to the connection yet */
-    uint64_t written_ms; /* when some were */
+    size_t pending;            /* bytes that are not written to the connection yet */
+    uint64_t written_ms;       /* when some were: so many that they are worth the time */
+    uint64_t patient_until_ms; /* where others wait for the runner's thread */
+    const atomic_uint *others; /* how many; NULL: none */
     bool ended, failed, finished, is_stream;
     unsigned reset_code;
     struct hold_arrival *arrival;
@@ -248,9 +253,15 @@ bool h2_exchange_take_end(h2_exchange *x)
 
 void h2_exchange_written(h2_exchange *x, size_t len)
 {
+    uint64_t now = clock_now_ms();
+
     pthread_mutex_lock(&x->lock);
     x->pending -= len < x->pending ? len : x->pending;
-    x->written_ms = clock_now_ms();
+    x->written_ms = x->written_ms + len * MS_A_BYTE < now ? x->written_ms + len * MS_A_BYTE : now;
+    x->patient_until_ms += len * MS_A_BYTE;
+    if (x->patient_until_ms > now + PATIENT_MS) {
+        x->patient_until_ms = now + PATIENT_MS;
+    }
     pthread_cond_signal(&x->wake);
     pthread_mutex_unlock(&x->lock);
 }
@@ -267,6 +278,11 @@ struct hold_arrival *h2_exchange_arrival(h2_exchange *x)
 }
 
 /* --- the runner's side --- */
+
+void h2_exchange_share(h2_exchange *x, const atomic_uint *others)
+{
+    x->others = others;
+}
 
 ssize_t h2_exchange_read(h2_exchange *x, char *into, size_t room, unsigned wait_ms)
 {
@@ -362,9 +378,18 @@ bool h2_exchange_respond(h2_exchange *x, int status, const h2_field *fields, siz
 /* Wait until there is room for more. False when the exchange was aborted, or nothing was written for too long. */
 static bool wait_for_room(h2_exchange *x, unsigned wait_ms)
 {
-    while (!x->aborted && x->pending >= H2_RESPONSE_PENDING && wait_until(x, x->written_ms + wait_ms)) {
+    while (!x->aborted && x->pending >= H2_RESPONSE_PENDING) {
+        uint64_t now = clock_now_ms(), end = x->written_ms + wait_ms;
+        if (x->others != NULL && atomic_load(x->others) > 0 && now >= x->patient_until_ms) {
+            return false;
+        }
+        if (now >= end) {
+            return false;
+        }
+        /* Others may come meanwhile. */
+        wait_until(x, end < now + LOOK_EVERY_MS ? end : now + LOOK_EVERY_MS);
     }
-    return !x->aborted && x->pending < H2_RESPONSE_PENDING;
+    return !x->aborted;
 }
 
 bool h2_exchange_write(h2_exchange *x, const char *bytes, size_t len, unsigned wait_ms)
@@ -377,8 +402,9 @@ bool h2_exchange_write(h2_exchange *x, const char *bytes, size_t len, unsigned w
     }
     memcpy(b->data, bytes, len);
     pthread_mutex_lock(&x->lock);
-    if (x->pending == 0) {
-        x->written_ms = clock_now_ms(); /* nothing has waited so far */
+    if (x->pending < H2_RESPONSE_PENDING) {
+        x->written_ms = clock_now_ms(); /* the runner has not waited so far */
+        x->patient_until_ms = x->written_ms + PATIENT_MS;
     }
     good = wait_for_room(x, wait_ms) && !x->ended && !x->failed && outbox_add(&x->body, b, b->data, len);
     if (good) {

@@ -96,13 +96,19 @@ ssize_t h2_exchange_read(h2_exchange *x, char *into, size_t room, unsigned wait_
 /* How long is the whole request's body, read or not? -1: it is not complete yet. */
 ssize_t h2_exchange_body_length(h2_exchange *x);
 
+/* While `*others` is not 0, others wait for this runner's thread: then h2_exchange_write() waits 5 s at most for a
+ * client that takes nothing, or next to nothing. Lives as long as the exchange. NULL: nobody ever waits.
+ */
+void h2_exchange_share(h2_exchange *x, const atomic_uint *others);
+
 /* Answer: a status and fields, which are copied. An interim response (1xx) may come before the final one. False without
  * memory, and once aborted.
  */
 bool h2_exchange_respond(h2_exchange *x, int status, const h2_field *fields, size_t count);
 
 /* A piece of the response's body, which is copied. Waits while H2_RESPONSE_PENDING bytes wait, but no longer than
- * `wait_ms` without any being taken. False when the exchange was aborted, or that time is over; then it is aborted.
+ * `wait_ms` without any being taken, or with less than 100 bytes a second. False when the exchange was aborted, or that
+ * time is over; then it is aborted.
  */
 bool h2_exchange_write(h2_exchange *x, const char *bytes, size_t len, unsigned wait_ms);
 

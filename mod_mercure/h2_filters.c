@@ -247,7 +247,9 @@ static apr_status_t take_body(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_m
         body->ended = !ap_is_HTTP_SUCCESS(f->r->status);
         if (!body->ended) {
             f->r->expecting_100 = 0;
-            encourage(run);
+            if (h2_exchange_body_length(run->x) < 0) {
+                encourage(run);
+            }
         }
     }
     if (body->ended) {

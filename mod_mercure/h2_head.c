@@ -26,7 +26,7 @@ struct h2_head {
     size_t len, room;
     span *fields;
     size_t count, field_room;
-    size_t seen; /* fields that came, cookies one by one */
+    size_t seen; /* fields that came */
     size_t pseudo[PSEUDO_COUNT];
     size_t host;
     size_t cookies; /* how many fields are cookies */
@@ -140,7 +140,7 @@ static bool add_pseudo(h2_head *head, const char *name, size_t name_len, const c
         refuse(head, 400);
         return true;
     }
-    if (i == PATH && head->limits.line > 0 && value_len > head->limits.line) {
+    if ((i == PATH || i == METHOD) && head->limits.line > 0 && value_len > head->limits.line) {
         refuse(head, 414);
         return true;
     }
@@ -150,7 +150,7 @@ static bool add_pseudo(h2_head *head, const char *name, size_t name_len, const c
 
 bool h2_head_add(h2_head *head, const char *name, size_t name_len, const char *value, size_t value_len)
 {
-    head->seen++;
+    head->seen += head->cookies == 0 || !is(name, name_len, "cookie"); /* cookies, however split, are one field */
     if (head->refused != 0) {
         return true;
     }

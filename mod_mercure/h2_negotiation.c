@@ -156,21 +156,24 @@ static h2_arrival *describe(conn_rec *c, server_rec *s, const early_bytes *early
     arrival->limits.body_ms = at_most_timeout(s, SLOWEST_MS);
     arrival->limits.idle_ms = (unsigned)apr_time_as_msec(s->keep_alive_timeout);
     arrival->vanished_after_ms = (unsigned)config_heartbeat(s) * 1000;
-    arrival->stalled_ms = dispatch > 0 ? (unsigned)dispatch * 1000 : (unsigned)apr_time_as_msec(s->timeout);
+    arrival->stalled_ms = arrival->limits.send_ms = (unsigned)apr_time_as_msec(s->timeout);
+    arrival->events_stalled_ms = arrival->limits.end_ms =
+        dispatch > 0 ? (unsigned)dispatch * 1000 : arrival->stalled_ms;
     arrival->early = early->bytes;
     arrival->early_len = early->len;
     return arrival;
 }
 
 /* May this client have one more connection? The limit is the one for its streams, with room for other requests, which
- * are to be answered, if only with 429.
+ * are to be answered, if only with 429. Not where mod_remoteip is loaded: the address may be a proxy's, and whose
+ * requests it brings is not known yet.
  */
 static bool admit(conn_rec *c, const server_rec *s, counters_ticket *ticket)
 {
     const dir_config *dir = ap_get_module_config(s->lookup_defaults, &mercure_module);
     counters_request request = {0};
 
-    if (dir->max_per_client <= 0 || child_counters() == NULL) {
+    if (dir->max_per_client <= 0 || child_counters() == NULL || ap_find_linked_module("mod_remoteip.c") != NULL) {
         return true;
     }
     request.max_per_client = (uint64_t)dir->max_per_client + CONNECTIONS_MORE;
@@ -212,7 +215,10 @@ static void take_over(conn_rec *c, server_rec *s)
     }
     if (!admit(c, s, &ticket)) {
         atomic_fetch_sub(&st->connections, 1);
-        refuse(c, "this address has 8 connections more than MercureMaxSubscribersPerClient");
+        refuse(
+            c,
+            "this address has 8 connections more than MercureMaxSubscribersPerClient, or there are too many addresses "
+            "to count");
         return;
     }
     if (read_early(c, &early)) {
@@ -371,11 +377,10 @@ int h2_negotiation_check(apr_pool_t *temp, server_rec *all)
 void h2_negotiation_register_hooks(void)
 {
     static const char *const ssl[] = {"mod_ssl.c", NULL};
-    static const char *const others[] = {"mod_http2.c", "mod_reqtimeout.c", NULL};
     static const char *const http2[] = {"mod_http2.c", NULL};
 
     ap_hook_protocol_propose(propose, NULL, http2, APR_HOOK_FIRST);
     ap_hook_protocol_switch(switch_protocol, NULL, http2, APR_HOOK_FIRST);
     ap_hook_protocol_get(get_protocol, NULL, http2, APR_HOOK_FIRST);
-    ap_hook_process_connection(process_connection, ssl, others, APR_HOOK_MIDDLE);
+    ap_hook_process_connection(process_connection, ssl, http2, APR_HOOK_MIDDLE);
 }

@@ -7,6 +7,8 @@
 
 #include "clock.h"
 
+#define LAST_WAIT_MS 1000
+
 typedef enum { ORDINARY, FOR_HUB, KINDS } job_kind;
 
 struct h2_job {
@@ -47,7 +49,8 @@ struct h2_pool {
     job_kind last;        /* the kind that had its turn last */
     job_list running;
     unsigned running_of[KINDS];
-    unsigned count; /* threads */
+    atomic_uint waiting; /* ordinary jobs, without the lock for those who only look */
+    unsigned count;      /* threads */
     unsigned alive;
     unsigned most_here; /* threads for one lane */
     bool stopping;      /* no more requests are accepted */
@@ -135,6 +138,7 @@ static void unqueue(h2_job *job)
     queue *q = &job->lane->queues[job->kind];
 
     remove_job(&q->jobs, job);
+    atomic_fetch_sub(&job->lane->pool->waiting, job->kind == ORDINARY);
     if (q->jobs.first == NULL) {
         leave_ring(&job->lane->pool->turn[job->kind], q);
     }
@@ -187,6 +191,7 @@ static void run_job(h2_pool *pool, h2_job *job)
     lane->running++;
     pool->running_of[job->kind]++;
     pthread_mutex_unlock(&pool->lock);
+    h2_exchange_share(job->exchange, &pool->waiting);
     h2_request_run(lane->client, job->exchange, lane->id, job->stream_id);
     pthread_mutex_lock(&pool->lock);
     pool->running_of[job->kind]--;
@@ -311,7 +316,9 @@ bool h2_pool_stop(h2_pool *pool, unsigned wait_ms)
 
 void h2_pool_free(h2_pool *pool)
 {
-    free_pool(pool);
+    if (pool->joined || h2_pool_stop(pool, LAST_WAIT_MS)) {
+        free_pool(pool);
+    }
 }
 
 /* --- lanes and jobs --- */
@@ -363,6 +370,7 @@ h2_job *h2_pool_run(h2_lane *lane, h2_exchange *x, int stream_id, bool for_hub)
         return NULL;
     }
     add_job(&lane->queues[job->kind].jobs, job);
+    atomic_fetch_add(&pool->waiting, job->kind == ORDINARY);
     enter_ring(&pool->turn[job->kind], &lane->queues[job->kind]);
     pthread_cond_signal(&pool->wake);
     pthread_mutex_unlock(&pool->lock);

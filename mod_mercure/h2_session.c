@@ -18,20 +18,24 @@
 
 #define PATIENCE_MOST     2000
 #define PATIENCE_A_SECOND 100
-#define COST_FRAME        1  /* a window update, a priority */
+#define COST_FRAME        1  /* a window update, a priority, what is passed over: see count_frames() */
 #define COST_ANSWERED     5  /* a ping, settings, CONTINUATION, empty data */
 #define COST_STREAM       10 /* a stream that is reset, or a request that is malformed */
 #define GAIN_REQUEST      10
+
+#define PREFACE    24 /* bytes */
+#define FRAME_HEAD 9
 
 #define WINDOW_AT_FIRST (32u << 10) /* of a stream */
 #define RUN_WITH        (16u << 10) /* bytes of a body, of which more is to come */
 #define WINDOW_RUNNING  (256u << 10)
 #define WIDE_MOST       8           /* streams of a session that have this one at a time */
 #define WINDOW_OF_ALL   (1u << 20)  /* of the connection */
+#define HEAD_MOST       (64u << 10) /* bytes of a head's fields, that we say; fields past it cost patience */
 #define ANSWERS_WAITING 64          /* of pings and settings */
-#define MS_A_BYTE       2           /* so slow may a body come, as with mod_reqtimeout and MinRate=500 */
 #define HELD_MOST       (64u << 20) /* bytes of requests that wait, in all sessions of a kind */
 #define HELD_MOST_HERE  (6u << 20)  /* and in one: more than its windows let it send */
+#define HELD_ALWAYS     (16u << 10) /* in one, whatever the others hold */
 #define HELD_GENEROUSLY (2u << 20)  /* in one, and a part of all: past it, nobody gets more than the first window */
 
 struct h2_session_kind {
@@ -71,13 +75,34 @@ static bool try_patience(h2_session *session, unsigned cost)
     return false;
 }
 
+/* nghttp2 does not tell of frames that it passes over: of unknown types, and of streams that were reset. */
+static void count_frames(h2_session *session, const char *bytes, size_t len)
+{
+    while (len > 0) {
+        size_t now = session->skip < len ? session->skip : len;
+        session->skip -= now;
+        bytes += now;
+        len -= now;
+        for (; len > 0 && session->skip == 0; bytes++, len--) {
+            if (session->head_len++ < 3) { /* RFC 9113 4.1: its length comes first */
+                session->length = session->length << 8 | (unsigned char)*bytes;
+            } else if (session->head_len == FRAME_HEAD) {
+                session->skip = session->length;
+                session->head_len = session->length = 0;
+                session->frames++;
+            }
+        }
+    }
+}
+
 /* --- memory of requests that wait --- */
 
 static bool hold_bytes(h2_stream *s, size_t len)
 {
     h2_session *session = s->session;
+    bool is_modest = session->held + len <= HELD_ALWAYS;
 
-    if (session->kind->held + len > HELD_MOST || session->held + len > HELD_MOST_HERE) {
+    if (!is_modest && (session->kind->held + len > HELD_MOST || session->held + len > HELD_MOST_HERE)) {
         return false;
     }
     session->kind->held += len;
@@ -224,6 +249,11 @@ static int head_complete(h2_session *session, h2_stream *s, bool has_body)
     if (has_body) {
         expect_body(s);
     }
+    if (has_body && h2_head_refused(head) == 0 && is_generous(session) &&
+        session->calls->wants_body(session->owner, head, 0)) {
+        /* Nothing is asked before the body is here, so whoever waits to be asked for it is told to go on. */
+        return h2_head_get(head, "expect") == NULL || h2_stream_say_continue(s) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
     if (!has_body || h2_head_refused(head) != 0 || h2_head_get(head, "expect") != NULL) {
         run(s);
     }
@@ -284,6 +314,7 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
 {
     h2_session *session = user_data;
 
+    session->head_size = 0;
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
         return 0; /* trailers, which nobody wants */
     }
@@ -302,6 +333,10 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
 
     (void)ng;
     (void)flags;
+    session->head_size += name_len + value_len;
+    if (session->head_size > HEAD_MOST && !try_patience(session, COST_FRAME)) {
+        return NGHTTP2_ERR_CALLBACK_FAILURE; /* a byte may be a field of 4 KiB, with HPACK */
+    }
     if (s == NULL || s->head == NULL) {
         return 0;
     }
@@ -334,7 +369,7 @@ static unsigned cost_of(const nghttp2_frame_hd *hd)
     case NGHTTP2_HEADERS:
         return 0; /* what a stream costs is counted when it comes to nothing */
     case NGHTTP2_DATA:
-        return hd->length == 0 && (hd->flags & NGHTTP2_FLAG_END_STREAM) == 0 ? COST_ANSWERED : 0;
+        return 0; /* see on_frame_recv() */
     case NGHTTP2_RST_STREAM:
         return COST_STREAM;
     case NGHTTP2_PING:
@@ -348,11 +383,14 @@ static unsigned cost_of(const nghttp2_frame_hd *hd)
 
 static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *user_data)
 {
+    h2_session *session = user_data;
+
     (void)ng;
+    session->told++;
     if (hd->type == NGHTTP2_PRIORITY && hd->stream_id == 0) {
         return NGHTTP2_ERR_CALLBACK_FAILURE; /* RFC 9113 6.3; nghttp2 no longer looks at priorities of this kind */
     }
-    return try_patience(user_data, cost_of(hd)) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+    return try_patience(session, cost_of(hd)) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *user_data)
@@ -362,6 +400,10 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
     bool ends = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
 
     (void)ng;
+    if (frame->hd.type == NGHTTP2_DATA && frame->hd.length == frame->data.padlen && !ends &&
+        !try_patience(session, COST_ANSWERED)) {
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
     if (frame->hd.type == NGHTTP2_HEADERS && session->head_of == frame->hd.stream_id) {
         session->head_of = 0;
     }
@@ -421,6 +463,19 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
     return 0;
 }
 
+/* A response's head that nghttp2 cannot send: it is too large. */
+static int on_frame_not_send(nghttp2_session *ng, const nghttp2_frame *frame, int reason, void *user_data)
+{
+    h2_stream *s = frame->hd.type == NGHTTP2_HEADERS ? stream_of(user_data, frame->hd.stream_id) : NULL;
+
+    (void)ng;
+    (void)reason;
+    if (s != NULL) {
+        h2_stream_reset(s, NGHTTP2_INTERNAL_ERROR);
+    }
+    return 0;
+}
+
 static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t error_code, void *user_data)
 {
     h2_session *session = user_data;
@@ -468,6 +523,7 @@ h2_session_kind *h2_session_kind_create(void)
     nghttp2_session_callbacks_set_on_frame_recv_callback(calls, on_frame_recv);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(calls, on_data);
     nghttp2_session_callbacks_set_on_frame_send_callback(calls, on_frame_send);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(calls, on_frame_not_send);
     nghttp2_session_callbacks_set_on_stream_close_callback(calls, on_stream_close);
     nghttp2_session_callbacks_set_send_data_callback(calls, h2_stream_send_data);
     nghttp2_option_set_no_auto_window_update(kind->option, 1);
@@ -497,7 +553,7 @@ static bool submit_settings(nghttp2_session *ng)
     static const nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, H2_STREAMS_MOST},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, WINDOW_AT_FIRST},
-        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, 64 << 10},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HEAD_MOST},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
     };
 
@@ -518,6 +574,7 @@ h2_session *h2_session_create(h2_session_kind *kind, const h2_session_limits *li
     session->owner = owner;
     session->now_ms = session->began_ms = session->idle_since_ms = session->patience_ms = now_ms;
     session->patience = PATIENCE_MOST;
+    session->skip = PREFACE;
     if (nghttp2_session_server_new2(&session->ng, kind->callbacks, session, kind->option) != 0) {
         free(session);
         return NULL;
@@ -557,7 +614,12 @@ bool h2_session_receive(h2_session *session, const char *bytes, size_t len, uint
     if (session->is_ending) {
         return false;
     }
+    count_frames(session, bytes, len);
     used = nghttp2_session_mem_recv(session->ng, (const uint8_t *)bytes, len);
+    if (session->frames > session->told) {
+        (void)try_patience(session, (unsigned)(session->frames - session->told) * COST_FRAME);
+        session->told = session->frames;
+    }
     if (used < 0 || session->is_fed_up) {
         give_up(session, session->is_fed_up || used == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM
                          : used == NGHTTP2_ERR_NOMEM                       ? NGHTTP2_INTERNAL_ERROR
@@ -574,6 +636,15 @@ void h2_session_go_away(h2_session *session)
         nghttp2_submit_goaway(session->ng, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session->ng),
                               NGHTTP2_NO_ERROR, NULL, 0);
     }
+}
+
+bool h2_session_has_requests(const h2_session *session)
+{
+    const h2_stream *s;
+
+    for (s = session->streams; s != NULL && s->events != NULL; s = s->next) {
+    }
+    return s != NULL;
 }
 
 void *h2_session_get_owner(const h2_session *session)
@@ -621,6 +692,25 @@ static void look_at_body(h2_stream *s, uint64_t *due)
     sooner(due, s->body_due_ms);
 }
 
+/* A response that is not taken. Streams of events have an owner who looks. */
+static void look_at_response(h2_stream *s, uint64_t *due)
+{
+    h2_session *session = s->session;
+
+    if (s->events != NULL || s->out.first == NULL) {
+        s->send_due_ms = 0;
+        return;
+    }
+    if (s->send_due_ms == 0) {
+        s->send_due_ms = session->now_ms + session->limits.send_ms;
+    }
+    if (session->now_ms >= s->send_due_ms) {
+        h2_stream_reset(s, NGHTTP2_CANCEL);
+        return;
+    }
+    sooner(due, s->send_due_ms);
+}
+
 bool h2_session_look(h2_session *session, uint64_t now_ms, uint64_t *due_ms)
 {
     h2_stream *s, *next;
@@ -637,6 +727,7 @@ bool h2_session_look(h2_session *session, uint64_t now_ms, uint64_t *due_ms)
     for (s = session->streams; s != NULL; s = next) {
         next = s->next;
         look_at_body(s, due_ms);
+        look_at_response(s, due_ms);
     }
     if (session->streams == NULL) {
         uint64_t end = session->was_used ? session->idle_since_ms + session->limits.idle_ms

@@ -37,12 +37,12 @@ typedef struct h2_stream {
     /* The session's own: */
     h2_head *head;
     outbox out;
-    size_t extended; /* bytes of the body for which the window was given back before it was run */
-    uint64_t body_due_ms;
+    size_t extended;                   /* bytes of the body for which the window was given back before it was run */
+    uint64_t body_due_ms, send_due_ms; /* of what waits; send: 0: nothing does */
     struct h2_stream *next_moved;
     bool moved;  /* in the list of those that have sent something */
     size_t held; /* bytes of the request, as far as they wait */
-    bool expects_body, started, is_wide, is_malformed, responded, deferred, ending;
+    bool expects_body, started, is_wide, is_malformed, is_reset, responded, deferred, ending;
 } h2_stream;
 
 /* What the owner is told. None of these may free the session. */
@@ -72,6 +72,8 @@ typedef struct {
     h2_head_limits head;
     unsigned head_ms; /* for the preface and a head to come in */
     unsigned body_ms; /* the same for a piece of a body */
+    unsigned send_ms; /* for a client to take a piece of a response */
+    unsigned end_ms;  /* to take the rest of a stream of events that has ended */
     unsigned idle_ms; /* without any stream */
 } h2_session_limits;
 
@@ -106,6 +108,9 @@ void h2_session_go_away(h2_session *session);
 
 /* Is all done: nothing open, nothing to be sent, or nothing to be expected any more? */
 bool h2_session_is_over(const h2_session *session);
+
+/* Is there a stream that is no stream of events? */
+bool h2_session_has_requests(const h2_session *session);
 
 /* The owner that h2_session_create() was given. */
 void *h2_session_get_owner(const h2_session *session);

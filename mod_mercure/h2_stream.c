@@ -67,6 +67,10 @@ int h2_stream_send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t
     if (s->exchange != NULL && len > 0) {
         h2_exchange_written(s->exchange, len);
     }
+    if (s->send_due_ms != 0) {
+        uint64_t due = s->send_due_ms + len * MS_A_BYTE, most = session->now_ms + session->limits.send_ms;
+        s->send_due_ms = due < most ? due : most;
+    }
     h2_session_please(session, GAIN_DATA + (unsigned)(len / GAIN_BYTES_OF));
     note_moved(s);
     /* nghttp2 goes on to the next frame by itself, unless it is told that there is no room for one. */
@@ -146,6 +150,13 @@ static bool submit(h2_stream *s, const h2_response *response)
     return result == 0;
 }
 
+bool h2_stream_say_continue(h2_stream *s)
+{
+    const h2_response going_on = {.status = 100};
+
+    return submit(s, &going_on);
+}
+
 static void append(outbox *to, outbox *from)
 {
     if (from->first == NULL) {
@@ -206,10 +217,15 @@ bool h2_stream_write(h2_stream *s, buffer *b, const char *at, size_t len)
 void h2_stream_end(h2_stream *s)
 {
     s->ending = true;
+    s->send_due_ms = s->session->now_ms + s->session->limits.end_ms;
     resume(s);
 }
 
 void h2_stream_reset(h2_stream *s, unsigned code)
 {
+    if (s->is_reset) {
+        return;
+    }
+    s->is_reset = true;
     nghttp2_submit_rst_stream(s->session->ng, NGHTTP2_FLAG_NONE, s->id, code);
 }

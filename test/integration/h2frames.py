@@ -220,6 +220,7 @@ class Peer:
         self.goaways = []       # codes
         self.last_stream = None  # of the last GOAWAY
         self.updates = {}       # stream, or 0: what WINDOW_UPDATE frames added
+        self.spent = {}         # the same: what request() and pour() took
         self.settings = {}      # the server's
         self.acks = 0           # of our SETTINGS
         self.pongs = []         # what came back of our PINGs
@@ -307,10 +308,23 @@ class Peer:
         self.unsent += self.outgoing.read()
 
     def request(self, stream, fields, end=True, body=None):
-        """Send a request; its body in frames of 16 KiB, whatever the window says."""
+        """Send a request; its body in frames of 16 KiB, as the server's windows allow. False as in send()."""
+        sent = self.send(headers(stream, fields, end and body is None))
         pieces = [] if body is None else [body[i:i + 16384] for i in range(0, len(body), 16384)] or [b""]
-        return self.send(headers(stream, fields, end and not pieces),
-                         *[data(stream, piece, i == len(pieces) - 1) for i, piece in enumerate(pieces)])
+        for i, piece in enumerate(pieces):
+            sent = self.pour(stream, data(stream, piece, i == len(pieces) - 1), len(piece))
+        return sent
+
+    def pour(self, stream, piece, cost):
+        """Send DATA that takes so many bytes of the windows, when they have them. For a stream that was reset: the connection's."""
+        def room():
+            here = self.settings.get(INITIAL_WINDOW_SIZE, 65535) + self.updates.get(stream, 0) - self.spent.get(stream, 0)
+            everywhere = 65535 + self.updates.get(0, 0) - self.spent.get(0, 0)
+            return everywhere if stream in self.resets else min(here, everywhere)
+        self.wait(lambda: room() >= cost or self.goaways or self.closed, "room in the server's windows")
+        for each in (0, stream):
+            self.spent[each] = self.spent.get(each, 0) + cost
+        return self.send(piece)
 
     # --- reading ---
 

@@ -13,6 +13,8 @@
 #define HEAD_MS      10000
 #define BODY_MS      20000
 #define IDLE_MS      5000
+#define SEND_MS 60000
+#define END_MS  5000
 #define NEVER        UINT32_MAX
 
 /* What one stream came to. */
@@ -185,7 +187,7 @@ static inline void talk_pump(talk *t)
 static inline talk *talk_begin(uint32_t window)
 {
     talk *t = calloc(1, sizeof(*t));
-    const h2_session_limits limits = {{100, 8190, 8190}, HEAD_MS, BODY_MS, IDLE_MS};
+    const h2_session_limits limits = {{100, 8190, 8190}, HEAD_MS, BODY_MS, SEND_MS, END_MS, IDLE_MS};
     const nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, window},
                                                {NGHTTP2_SETTINGS_ENABLE_PUSH, 0}};
     nghttp2_session_callbacks *calls;

@@ -147,14 +147,14 @@ static void idle_connection_has_a_deadline(void **state)
 /* --- patience --- */
 
 /* How many of these until the session has enough? */
-static unsigned count_until_fed_up(talk *t, uint8_t type, uint32_t id, size_t len)
+static unsigned count_until_fed_up(talk *t, uint8_t type, uint8_t flags, uint32_t id, size_t len)
 {
     char payload[64] = "";
     unsigned count = 0;
     char *into = malloc(H2_FRAME_MOST);
 
     for (count = 0; count < 20000; count++) {
-        talk_frame(t, type, 0, id, payload, len);
+        talk_frame(t, type, flags, id, payload, len);
         if (!t->good) {
             break;
         }
@@ -177,23 +177,87 @@ static void assert_calm(talk *t)
 static void floods_are_not_endured(void **state)
 {
     static const struct {
-        uint8_t type;
+        uint8_t type, flags;
         size_t len;
         unsigned least;
-    } floods[] = {
-        {NGHTTP2_PING, 8, 300}, {NGHTTP2_SETTINGS, 0, 300}, {NGHTTP2_DATA, 0, 300}, {NGHTTP2_PRIORITY, 5, 1500}};
+    } floods[] = {{NGHTTP2_PING, 0, 8, 300},
+                  {NGHTTP2_SETTINGS, 0, 0, 300},
+                  {NGHTTP2_DATA, 0, 0, 300},
+                  {NGHTTP2_DATA, NGHTTP2_FLAG_PADDED, 1, 300},
+                  {NGHTTP2_PRIORITY, 0, 5, 1500},
+                  {NGHTTP2_PRIORITY_UPDATE, 0, 5, 1500},
+                  {99, 0, 30, 1500}};
 
     (void)state;
     for (size_t i = 0; i < COUNT(floods); i++) {
         talk *t = talk_begin(WIDE);
         unsigned count;
         talk_ask(t, 1, true);
-        count = count_until_fed_up(t, floods[i].type,
-                                   floods[i].type == NGHTTP2_PING || floods[i].type == NGHTTP2_SETTINGS ? 0 : 1,
-                                   floods[i].len);
+        count = count_until_fed_up(t, floods[i].type, floods[i].flags,
+                                   floods[i].type == NGHTTP2_DATA || floods[i].type == NGHTTP2_PRIORITY, floods[i].len);
         assert_in_range(count, floods[i].least, 2 * floods[i].least);
         assert_calm(t);
     }
+}
+
+static void frames_of_streams_that_were_reset_are_not_endured(void **state)
+{
+    talk *t = talk_begin(WIDE);
+
+    (void)state;
+    talk_ask(t, 1, true);
+    talk_frame(t, NGHTTP2_RST_STREAM, 0, 1, "\0\0\0\x8", 4);
+    assert_in_range(count_until_fed_up(t, NGHTTP2_DATA, 0, 1, 3), 0, 2100);
+    talk_end(t);
+}
+
+/* Ordinary frames, in pieces of any length, are told of. */
+static void frames_that_come_in_pieces_cost_nothing_more(void **state)
+{
+    talk *t = talk_begin(WIDE);
+    uint64_t draw = 7;
+    int32_t id = talk_ask_with(t, "expect", "100-continue", 0, true);
+    char bytes[9 + 200] = {0, 0, (char)200, NGHTTP2_DATA, 0, 0, 0, 0, (char)id};
+
+    (void)state;
+    memset(bytes + 9, 'u', 200);
+    t->is_quiet = true; /* the client knows nothing of them */
+    for (unsigned i = 0; i < 5000; i++) {
+        for (size_t at = 0; at < sizeof(bytes);) {
+            size_t len = 1 + unit_draw(&draw, 40);
+            len = len < sizeof(bytes) - at ? len : sizeof(bytes) - at;
+            assert_true(h2_session_receive(t->server, bytes + at, len, t->now_ms));
+            at += len;
+        }
+        h2_exchange_read(talk_at(t, id)->stream->exchange, (char[4096]){0}, 4096, 0);
+        h2_stream_take_news(talk_at(t, id)->stream);
+        talk_pump(t);
+    }
+    talk_end(t);
+}
+
+/* One field of 3 KiB enters HPACK's table; each byte that follows is that field again. */
+static void fields_that_hpack_multiplies_are_not_endured(void **state)
+{
+    talk *t = talk_begin(WIDE);
+    char head[] = {0, 0, 0, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, 0, 0, 0, 1};
+    char payload[16000];
+    const size_t literal = 6 + 3000;
+
+    (void)state;
+    memset(payload, '\xbe', sizeof(payload)); /* field 62: the newest of the table */
+    memcpy(payload, "\x40\x01x\x7f\xb9\x16", 6);
+    memset(payload + 6, 'v', literal - 6);
+    head[1] = (char)(sizeof(payload) >> 8);
+    head[2] = (char)(sizeof(payload) & 0xff);
+    h2_session_receive(t->server, head, sizeof(head), t->now_ms);
+    t->good = h2_session_receive(t->server, payload, literal + 1500, t->now_ms);
+    assert_true(t->good);
+    t->good = h2_session_receive(t->server, payload + literal + 1500, 1000, t->now_ms);
+    assert_false(t->good);
+    talk_pump(t);
+    assert_int_equal(t->goaway, NGHTTP2_ENHANCE_YOUR_CALM);
+    talk_end(t);
 }
 
 static void rapid_resets_are_not_endured(void **state)
@@ -441,6 +505,9 @@ int main(void)
         cmocka_unit_test(body_that_waits_for_its_runner_has_no_deadline),
         cmocka_unit_test(idle_connection_has_a_deadline),
         cmocka_unit_test(floods_are_not_endured),
+        cmocka_unit_test(frames_of_streams_that_were_reset_are_not_endured),
+        cmocka_unit_test(frames_that_come_in_pieces_cost_nothing_more),
+        cmocka_unit_test(fields_that_hpack_multiplies_are_not_endured),
         cmocka_unit_test(rapid_resets_are_not_endured),
         cmocka_unit_test(malformed_requests_are_not_endured),
         cmocka_unit_test(ordinary_browsers_are_endured),

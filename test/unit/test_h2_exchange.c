@@ -307,6 +307,36 @@ static void write_gives_up_in_time(void **state)
     h2_exchange_release(m.x);
 }
 
+static void *write_past_the_bound(void *data)
+{
+    meeting *m = data;
+    char bytes[H2_RESPONSE_PENDING] = "";
+
+    h2_exchange_respond(m->x, 200, NULL, 0);
+    while (h2_exchange_write(m->x, bytes, sizeof(bytes), 50)) {
+    }
+    return NULL;
+}
+
+/* A client that takes a byte now and then does not hold a runner. */
+static void bytes_now_and_then_are_no_progress(void **state)
+{
+    meeting m;
+    const struct timespec now_and_then = {0, 20 * 1000000};
+    uint64_t began = clock_now_ms();
+
+    (void)state;
+    begin(&m, false);
+    start(&m, write_past_the_bound);
+    while (!h2_exchange_aborted(m.x) && clock_now_ms() - began < LONG_MS) {
+        h2_exchange_written(m.x, 1);
+        nanosleep(&now_and_then, NULL);
+    }
+    assert_true(h2_exchange_aborted(m.x));
+    join(&m);
+    h2_exchange_release(m.x);
+}
+
 static void failure_is_told_with_its_code(void **state)
 {
     meeting m;
@@ -385,6 +415,7 @@ int main(void)
         cmocka_unit_test(runner_is_held_back),
         cmocka_unit_test(abort_wakes_a_runner_that_is_held_back),
         cmocka_unit_test(write_gives_up_in_time),
+        cmocka_unit_test(bytes_now_and_then_are_no_progress),
         cmocka_unit_test(failure_is_told_with_its_code),
         cmocka_unit_test(stream_of_events_does_not_end_with_its_runner),
         cmocka_unit_test(last_to_leave_frees_it),

@@ -448,7 +448,7 @@ static void freed_session_closes_all_streams(void **state)
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(t->streams[i].closed, 1);
     }
-    t->server = h2_session_create(t->kind, &(h2_session_limits){{0, 0, 0}, 1, 1, 1}, &talk_owner, t, 0);
+    t->server = h2_session_create(t->kind, &(h2_session_limits){{0, 0, 0}, 1, 1, 1, 1, 1}, &talk_owner, t, 0);
     talk_end(t);
 }
 
@@ -501,7 +501,7 @@ static void no_preface_is_the_end(void **state)
 
     (void)state;
     h2_session_free(t->server);
-    t->server = h2_session_create(t->kind, &(h2_session_limits){{0, 0, 0}, 1, 1, 1}, &talk_owner, t, 0);
+    t->server = h2_session_create(t->kind, &(h2_session_limits){{0, 0, 0}, 1, 1, 1, 1, 1}, &talk_owner, t, 0);
     assert_false(h2_session_receive(t->server, text, strlen(text), 0));
     assert_false(h2_session_receive(t->server, text, strlen(text), 0));
     talk_end(t);
