@@ -136,7 +136,7 @@ def test_stops_when_httpd_is_killed(make_server):
             os.kill(pid, signal.SIGKILL)
 
 
-@columns(*[(mpm, protocol) for mpm in EVERY_MPM for protocol in ("plain", "h2")])
+@columns(*[(mpm, "plain") for mpm in EVERY_MPM], ("event", "h2"), ("prefork", "h2"))
 def test_killed_broker_comes_back_and_nothing_is_lost(make_server, mpm):
     server = make_server(mpm=mpm)
     stream = Stream(server, "a")

@@ -339,8 +339,8 @@ def end_of(server, how):
         server.process.send_signal(signal.SIGWINCH if how == "graceful stop" else signal.SIGTERM)
 
 
-@pytest.mark.parametrize("how", ["graceful restart", "graceful stop", "stop"])
-@every_mpm
+@pytest.mark.parametrize("mpm,how", [*[(mpm, "graceful restart") for mpm in MPMS], ("event", "graceful stop"), ("event", "stop"),
+                                     ("prefork", "stop")])
 def test_the_child_ends_with_goaway_and_streams_end_between_events(make_server, mpm, how):
     server = make_server(mpm=mpm, main="MercureMaxPending 64M\n")
     conn = connect_h2(server)
@@ -409,9 +409,8 @@ def test_a_publication_under_way_is_completed_over_a_graceful_restart(make_serve
     assert conn.wait(lambda: conn.closed, 10)
 
 
-@every_mpm
-def test_a_publication_that_is_not_all_there_is_completed_or_may_be_sent_again(make_server, mpm):
-    server = make_server(mpm=mpm)
+def test_a_publication_that_is_not_all_there_is_completed_or_may_be_sent_again(make_server):
+    server = make_server()
     conn = connect_h2(server)
     under_way = post(conn, server, b"topic=a&da", end=False)
     conn.ping()

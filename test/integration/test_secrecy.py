@@ -14,7 +14,7 @@ import time
 import pytest
 
 from client import PATH, Stream, claims, connect, form, publish, request, sign
-from matrix import columns, protocols
+from matrix import protocols
 from server import ISSUER, SECRET, wait_for
 from test_compatibility import OLD_SECRET, legacy
 
@@ -121,8 +121,11 @@ def check(server, secrets, logged):
     assert not traces, (len(traces), traces[:5])
 
 
-@columns(("event", "plain"), ("prefork", "plain"), ("event", "h2"))
-@pytest.mark.parametrize("level", ["trace8", "warn http:trace8", "debug core:trace8 mercure:trace8", "warn"])
+LEVELS = ["trace8", "warn http:trace8", "debug core:trace8 mercure:trace8", "warn"]
+
+
+@pytest.mark.parametrize("mpm,protocol,level", [(mpm, "plain", level) for mpm in ("event", "prefork") for level in LEVELS] +
+                         [("event", "h2", "trace8")], indirect=["protocol"])
 def test_httpds_own_logs_at_every_level(make_server, mpm, level):
     server = make_server(mpm=mpm, hub=HUB, config=f"LogLevel {level}\n",
                          main=f"LogLevel {level}\n" + LOG_FORMAT + "CustomLog main.all all\n", modules=["status"])
