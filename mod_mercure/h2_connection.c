@@ -17,10 +17,11 @@
 #include "stream.h"
 #include "streamer.h"
 
-#define READ_AT_ONCE  (64u << 10) /* bytes before the next connection has its turn */
-#define WRITE_AT_ONCE (64u << 10)
-#define RECORD        (16u << 10) /* bytes of a TLS record */
-#define TURNS_AT_ONCE 256
+#define READ_AT_ONCE    (64u << 10) /* bytes before the next connection has its turn */
+#define WRITE_AT_ONCE   (64u << 10)
+#define RECORD          (16u << 10) /* bytes of a TLS record */
+#define WHOLE_BODY_MOST (1u << 20)  /* bytes, as MercureMaxBody has it if nobody sets it */
+#define TURNS_AT_ONCE   256
 
 typedef struct connection {
     timer timer; /* the first field: a timer that fires is a connection */
@@ -189,7 +190,10 @@ static void run_request(void *owner, h2_stream *s)
 /* The hub's own requests run when their body is complete, so that no thread waits for a slow publisher. */
 static bool wants_body(void *owner, const h2_head *head, size_t waiting)
 {
-    return waiting < (1u << 20) && is_for_hub(owner, head);
+    const char *length = h2_head_get(head, "content-length");
+
+    return waiting < WHOLE_BODY_MOST && (length == NULL || strtoull(length, NULL, 10) <= WHOLE_BODY_MOST) &&
+           is_for_hub(owner, head);
 }
 
 static void stream_moved(void *owner, h2_stream *s)

@@ -10,7 +10,8 @@
 #define PIECE_AT_LEAST  1024       /* bytes of room, so that a body that comes byte by byte takes no more memory */
 #define CANCEL          0x8        /* RFC 9113 section 7 */
 #define MS_A_BYTE       10         /* a byte that is written gives so much time for the next */
-#define PATIENT_MS      5000       /* and no more than this where others wait */
+#define PATIENT_MS      5000       /* where others wait for the thread, no more than this, */
+#define BYTES_A_SECOND  4096       /* and a client that gives or takes at this rate goes on */
 #define LOOK_EVERY_MS   500        /* whether they do */
 #define NEWS_OF_READING (8u << 10) /* bytes of the body that are read before the streamer is told */
 
@@ -40,10 +41,10 @@ struct h2_exchange {
     /* the response: */
     h2_response *responses, **responses_end;
     outbox body;
-    size_t pending;            /* bytes that are not written to the connection yet */
-    uint64_t written_ms;       /* when some were: so many that they are worth the time */
-    uint64_t patient_until_ms; /* where others wait for the runner's thread */
-    const atomic_uint *others; /* how many; NULL: none */
+    size_t pending;                     /* bytes that are not written to the connection yet */
+    uint64_t written_ms;                /* when some were: so many that they are worth the time */
+    uint64_t credit_ms, waits_since_ms; /* see begin_waiting() */
+    const atomic_uint *others;          /* how many; NULL: none */
     bool ended, failed, finished, is_stream;
     unsigned reset_code;
     struct hold_arrival *arrival;
@@ -62,6 +63,7 @@ h2_exchange *h2_exchange_create(h2_head *head, bool has_body)
     x->has_body = has_body;
     x->body_ended = !has_body;
     x->responses_end = &x->responses;
+    x->credit_ms = PATIENT_MS;
     pthread_mutex_init(&x->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -140,6 +142,38 @@ static void unlock_and_tell(h2_exchange *x, bool news)
     if (tell) {
         x->listener.news(x->listener.context, x);
     }
+}
+
+/* A client has a credit of time, in which its runner waits for it although others wait for the thread. What it gives or
+ * takes is worth some; waiting uses it up.
+ */
+static void begin_waiting(h2_exchange *x)
+{
+    x->waits_since_ms = clock_now_ms();
+}
+
+static void add_credit(h2_exchange *x, size_t len)
+{
+    uint64_t waited = x->waits_since_ms > 0 ? clock_now_ms() - x->waits_since_ms : 0;
+
+    x->credit_ms += len * 1000 / BYTES_A_SECOND;
+    if (x->credit_ms > waited + PATIENT_MS) {
+        x->credit_ms = waited + PATIENT_MS;
+    }
+}
+
+static void end_waiting(h2_exchange *x)
+{
+    uint64_t waited = clock_now_ms() - x->waits_since_ms;
+
+    x->credit_ms = waited < x->credit_ms ? x->credit_ms - waited : 0;
+    x->waits_since_ms = 0;
+}
+
+/* Is this client to be given up, since others wait? */
+static bool is_pressed(const h2_exchange *x)
+{
+    return x->others != NULL && atomic_load(x->others) > 0 && clock_now_ms() - x->waits_since_ms >= x->credit_ms;
 }
 
 /* Wait for a word of the streamer, with the lock. False when it is later than `until_ms`. */
@@ -258,10 +292,7 @@ void h2_exchange_written(h2_exchange *x, size_t len)
     pthread_mutex_lock(&x->lock);
     x->pending -= len < x->pending ? len : x->pending;
     x->written_ms = x->written_ms + len * MS_A_BYTE < now ? x->written_ms + len * MS_A_BYTE : now;
-    x->patient_until_ms += len * MS_A_BYTE;
-    if (x->patient_until_ms > now + PATIENT_MS) {
-        x->patient_until_ms = now + PATIENT_MS;
-    }
+    add_credit(x, len);
     pthread_cond_signal(&x->wake);
     pthread_mutex_unlock(&x->lock);
 }
@@ -291,8 +322,14 @@ ssize_t h2_exchange_read(h2_exchange *x, char *into, size_t room, unsigned wait_
     bool news = false;
 
     pthread_mutex_lock(&x->lock);
-    while (!x->aborted && x->first == NULL && !x->body_ended && wait_until(x, until_ms)) {
+    begin_waiting(x);
+    while (!x->aborted && x->first == NULL && !x->body_ended && !is_pressed(x)) {
+        uint64_t look = clock_now_ms() + LOOK_EVERY_MS; /* others may come meanwhile */
+        if (!wait_until(x, until_ms < look ? until_ms : look)) {
+            break;
+        }
     }
+    end_waiting(x);
     if (x->aborted) {
         got = -1;
     } else if (x->first != NULL) {
@@ -302,6 +339,7 @@ ssize_t h2_exchange_read(h2_exchange *x, char *into, size_t room, unsigned wait_
         piece->read += len;
         x->waiting -= len;
         x->read += len;
+        add_credit(x, len);
         got = (ssize_t)len;
         if (piece->read == piece->len) {
             x->first = piece->next;
@@ -380,10 +418,7 @@ static bool wait_for_room(h2_exchange *x, unsigned wait_ms)
 {
     while (!x->aborted && x->pending >= H2_RESPONSE_PENDING) {
         uint64_t now = clock_now_ms(), end = x->written_ms + wait_ms;
-        if (x->others != NULL && atomic_load(x->others) > 0 && now >= x->patient_until_ms) {
-            return false;
-        }
-        if (now >= end) {
+        if (now >= end || is_pressed(x)) {
             return false;
         }
         /* Others may come meanwhile. */
@@ -404,9 +439,11 @@ bool h2_exchange_write(h2_exchange *x, const char *bytes, size_t len, unsigned w
     pthread_mutex_lock(&x->lock);
     if (x->pending < H2_RESPONSE_PENDING) {
         x->written_ms = clock_now_ms(); /* the runner has not waited so far */
-        x->patient_until_ms = x->written_ms + PATIENT_MS;
     }
-    good = wait_for_room(x, wait_ms) && !x->ended && !x->failed && outbox_add(&x->body, b, b->data, len);
+    begin_waiting(x);
+    good = wait_for_room(x, wait_ms);
+    end_waiting(x);
+    good = good && !x->ended && !x->failed && outbox_add(&x->body, b, b->data, len);
     if (good) {
         x->pending += len;
     } else {

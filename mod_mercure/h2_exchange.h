@@ -96,8 +96,8 @@ ssize_t h2_exchange_read(h2_exchange *x, char *into, size_t room, unsigned wait_
 /* How long is the whole request's body, read or not? -1: it is not complete yet. */
 ssize_t h2_exchange_body_length(h2_exchange *x);
 
-/* While `*others` is not 0, others wait for this runner's thread: then h2_exchange_write() waits 5 s at most for a
- * client that takes nothing, or next to nothing. Lives as long as the exchange. NULL: nobody ever waits.
+/* While `*others` is not 0, others wait for this runner's thread: then h2_exchange_read() and h2_exchange_write() wait
+ * 5 s at most for a client that is slower than 4 KiB a second. Lives as long as the exchange. NULL: nobody ever waits.
  */
 void h2_exchange_share(h2_exchange *x, const atomic_uint *others);
 
