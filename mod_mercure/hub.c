@@ -82,7 +82,7 @@ static void read_for_stream(streamer *st, stream *s)
     replay_job *job = st->stopping ? NULL : create_job(s->hub, s->position);
 
     if (job == NULL) {
-        stream_close(st, s, false);
+        stream_close(st, s, st->stopping);
         return;
     }
     job->joining = j;

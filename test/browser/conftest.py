@@ -51,6 +51,7 @@ def open_page(browser):
 
     def open_it(demo):
         browser.switch_to.new_window("tab")
+        browser.get_log("browser")  # what others have left
         return Page(browser, demo, browser.current_window_handle)
 
     yield open_it
