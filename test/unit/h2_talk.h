@@ -13,8 +13,8 @@
 #define HEAD_MS      10000
 #define BODY_MS      20000
 #define IDLE_MS      5000
-#define SEND_MS 60000
-#define END_MS  5000
+#define SEND_MS      60000
+#define END_MS       5000
 #define NEVER        UINT32_MAX
 
 /* What one stream came to. */
