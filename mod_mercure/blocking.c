@@ -20,16 +20,12 @@ struct blocking {
 blocking *blocking_create(void)
 {
     blocking *b = calloc(1, sizeof(*b));
-    pthread_condattr_t monotonic;
 
     if (b == NULL) {
         return NULL;
     }
     pthread_mutex_init(&b->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&b->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_condition_init(&b->wake);
     b->references = 2;
     return b;
 }
@@ -115,7 +111,7 @@ uint64_t blocking_stalled_ms(blocking *b, uint64_t now_ms)
 bool blocking_take(blocking *b, outbox *out, unsigned wait_ms)
 {
     uint64_t until_ms = clock_now_ms() + wait_ms;
-    struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000};
+    struct timespec until = clock_moment(until_ms);
     bool more;
 
     pthread_mutex_lock(&b->lock);

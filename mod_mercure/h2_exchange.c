@@ -53,7 +53,6 @@ struct h2_exchange {
 h2_exchange *h2_exchange_create(h2_head *head, bool has_body)
 {
     h2_exchange *x = calloc(1, sizeof(*x));
-    pthread_condattr_t monotonic;
 
     if (x == NULL) {
         return NULL;
@@ -65,10 +64,7 @@ h2_exchange *h2_exchange_create(h2_head *head, bool has_body)
     x->responses_end = &x->responses;
     x->credit_ms = PATIENT_MS;
     pthread_mutex_init(&x->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&x->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_condition_init(&x->wake);
     return x;
 }
 
@@ -94,17 +90,22 @@ void h2_response_free(h2_response *response)
     free(response);
 }
 
+static void free_responses(h2_response *responses)
+{
+    while (responses != NULL) {
+        h2_response *next = responses->next;
+        h2_response_free(responses);
+        responses = next;
+    }
+}
+
 void h2_exchange_release(h2_exchange *x)
 {
     if (x == NULL || atomic_fetch_sub(&x->references, 1) > 1) {
         return;
     }
     drop_body(x);
-    while (x->responses != NULL) {
-        h2_response *next = x->responses->next;
-        h2_response_free(x->responses);
-        x->responses = next;
-    }
+    free_responses(x->responses);
     outbox_clear(&x->body);
     h2_head_free(x->head);
     pthread_cond_destroy(&x->wake);
@@ -179,7 +180,7 @@ static bool is_pressed(const h2_exchange *x)
 /* Wait for a word of the streamer, with the lock. False when it is later than `until_ms`. */
 static bool wait_until(h2_exchange *x, uint64_t until_ms)
 {
-    struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000};
+    struct timespec until = clock_moment(until_ms);
 
     if (clock_now_ms() >= until_ms) {
         return false;
@@ -276,11 +277,7 @@ bool h2_exchange_take_end(h2_exchange *x)
 {
     h2_exchange_news news = h2_exchange_take_news(x);
 
-    while (news.responses != NULL) {
-        h2_response *next = news.responses->next;
-        h2_response_free(news.responses);
-        news.responses = next;
-    }
+    free_responses(news.responses);
     outbox_clear(&news.body);
     return news.finished;
 }

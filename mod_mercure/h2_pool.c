@@ -256,17 +256,13 @@ static void start_threads(h2_pool *pool, unsigned threads)
 h2_pool *h2_pool_create(unsigned threads)
 {
     h2_pool *pool = calloc(1, sizeof(*pool) + threads * sizeof(pool->threads[0]));
-    pthread_condattr_t monotonic;
 
     if (pool == NULL) {
         return NULL;
     }
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&pool->ended, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_condition_init(&pool->ended);
     pthread_mutex_lock(&pool->lock); /* the threads wait until it is complete */
     start_threads(pool, threads);
     pool->alive = pool->count;
@@ -283,7 +279,7 @@ h2_pool *h2_pool_create(unsigned threads)
 static bool wait_for_threads(h2_pool *pool, unsigned wait_ms)
 {
     uint64_t until_ms = clock_now_ms() + wait_ms;
-    struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000};
+    struct timespec until = clock_moment(until_ms);
 
     while (pool->alive > 0 && clock_now_ms() < until_ms) {
         pthread_cond_timedwait(&pool->ended, &pool->lock, &until);

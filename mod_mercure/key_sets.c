@@ -53,7 +53,6 @@ struct key_sets {
 key_sets *key_sets_create(const char *dir, unsigned waiting)
 {
     key_sets *sets = calloc(1, sizeof(*sets));
-    pthread_condattr_t monotonic;
 
     if (sets == NULL || (sets->dir = strdup(dir)) == NULL) {
         free(sets);
@@ -61,10 +60,7 @@ key_sets *key_sets_create(const char *dir, unsigned waiting)
     }
     sets->waiting_most = waiting;
     pthread_mutex_init(&sets->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&sets->answered, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_condition_init(&sets->answered);
     return sets;
 }
 
@@ -256,7 +252,7 @@ mercure_key *key_sets_find(key_sets *sets, streamer *st, const key_set_source *s
 static bool wait_for_answer(key_sets *sets, entry *e, uint64_t before)
 {
     uint64_t until_ms = clock_now_ms() + WAIT_MS;
-    struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000};
+    struct timespec until = clock_moment(until_ms);
 
     sets->waiting++;
     while (e->answers == before && pthread_cond_timedwait(&sets->answered, &sets->lock, &until) != ETIMEDOUT) {

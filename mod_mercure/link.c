@@ -467,7 +467,7 @@ static void enqueue(broker_link *l, publication *p)
 static bool wait_for_answer(broker_link *l, publication *p)
 {
     uint64_t until_ms = clock_now_ms() + PUBLISH_WAIT_MS;
-    struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000};
+    struct timespec until = clock_moment(until_ms);
     bool answered;
 
     while (sem_clockwait(&p->answered, CLOCK_MONOTONIC, &until) != 0 && errno == EINTR) {
