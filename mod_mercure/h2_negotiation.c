@@ -236,23 +236,12 @@ static void take_over(conn_rec *c, server_rec *s)
     }
 }
 
+/* After mod_ssl's hook, which has done the handshake and with it ALPN. */
 static int process_connection(conn_rec *c)
 {
     server_rec **ours = hold_h2_server(c);
-    apr_bucket_brigade *bb;
 
-    if (ours == NULL || hold_ssl(c) == NULL) {
-        return DECLINED;
-    }
-    if (*ours == NULL) {
-        /* The handshake, in which ALPN is decided, if mod_ssl has not done it yet. */
-        bb = apr_brigade_create(c->pool, c->bucket_alloc);
-        if (ap_get_brigade(c->input_filters, bb, AP_MODE_INIT, APR_BLOCK_READ, 0) != APR_SUCCESS) {
-            return DECLINED; /* mod_ssl explains to those who speak plain HTTP */
-        }
-        apr_brigade_destroy(bb);
-    }
-    if (*ours == NULL) {
+    if (ours == NULL || *ours == NULL) {
         return DECLINED;
     }
     take_over(c, *ours);
