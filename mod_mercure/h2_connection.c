@@ -246,30 +246,42 @@ static bool read_some(connection *c)
     return true;
 }
 
-/* Write bytes; what the socket does not take is kept. False when the connection has failed. */
-static bool write_bytes(connection *c, const char *bytes, size_t len)
+/* Write what the socket takes. Returns the number of bytes, -1 when the connection has failed. */
+static ssize_t write_now(connection *c, const char *bytes, size_t len)
 {
-    while (len > 0 && c->writable) {
-        ssize_t sent = transport_write(&c->transport, bytes, len);
+    size_t written = 0;
+
+    while (written < len && c->writable) {
+        ssize_t sent = transport_write(&c->transport, bytes + written, len - written);
         if (sent < 0) {
-            return false;
+            return -1;
         }
         if (sent == 0) {
             c->writable = false;
             break;
         }
-        bytes += sent;
-        len -= (size_t)sent;
+        written += (size_t)sent;
         c->written_ms = c->all->streamer->now_ms;
     }
-    if (len > 0) {
-        c->unsent = malloc(len);
+    return (ssize_t)written;
+}
+
+/* Write bytes; what the socket does not take is kept. False when the connection has failed. */
+static bool write_bytes(connection *c, const char *bytes, size_t len)
+{
+    ssize_t written = write_now(c, bytes, len);
+
+    if (written < 0) {
+        return false;
+    }
+    if ((size_t)written < len) {
+        c->unsent_len = len - (size_t)written;
+        c->unsent_at = 0;
+        c->unsent = malloc(c->unsent_len);
         if (c->unsent == NULL) {
             return false;
         }
-        memcpy(c->unsent, bytes, len);
-        c->unsent_len = len;
-        c->unsent_at = 0;
+        memcpy(c->unsent, bytes + written, c->unsent_len);
     }
     return true;
 }
@@ -277,21 +289,15 @@ static bool write_bytes(connection *c, const char *bytes, size_t len)
 /* What was kept, first. */
 static bool write_unsent(connection *c)
 {
-    while (c->unsent != NULL && c->writable) {
-        ssize_t sent = transport_write(&c->transport, c->unsent + c->unsent_at, c->unsent_len - c->unsent_at);
-        if (sent < 0) {
-            return false;
-        }
-        if (sent == 0) {
-            c->writable = false;
-            return true;
-        }
-        c->written_ms = c->all->streamer->now_ms;
-        c->unsent_at += (size_t)sent;
-        if (c->unsent_at == c->unsent_len) {
-            free(c->unsent);
-            c->unsent = NULL;
-        }
+    ssize_t written = c->unsent != NULL ? write_now(c, c->unsent + c->unsent_at, c->unsent_len - c->unsent_at) : 0;
+
+    if (written < 0) {
+        return false;
+    }
+    c->unsent_at += (size_t)written;
+    if (c->unsent != NULL && c->unsent_at == c->unsent_len) {
+        free(c->unsent);
+        c->unsent = NULL;
     }
     return true;
 }

@@ -225,11 +225,6 @@ static void join_cookies(h2_head *head)
     }
 }
 
-static bool same_host(const char *a, const char *b)
-{
-    return strcasecmp(a, b) == 0;
-}
-
 void h2_head_finish(h2_head *head)
 {
     const char *method;
@@ -256,7 +251,7 @@ void h2_head_finish(h2_head *head)
         return;
     }
     if (head->host != NO_TEXT && head->pseudo[AUTHORITY] != NO_TEXT &&
-        !same_host(head->text + head->host, head->text + head->pseudo[AUTHORITY])) {
+        strcasecmp(head->text + head->host, head->text + head->pseudo[AUTHORITY]) != 0) {
         refuse(head, 400); /* RFC 9113 8.3.1: else two servers might see two hosts */
         return;
     }

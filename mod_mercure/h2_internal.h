@@ -73,9 +73,6 @@ void h2_session_let_down(h2_session *session);
 /* The runner has read some of a body: let more come. */
 void h2_session_body_read(h2_stream *s, size_t len);
 
-/* The runner has finished: nothing of the request waits any more. */
-void h2_session_request_over(h2_stream *s);
-
 /* Say 100 Continue. False without memory. */
 bool h2_stream_say_continue(h2_stream *s);
 

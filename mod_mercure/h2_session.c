@@ -41,11 +41,6 @@ static void no_longer_wide(h2_stream *s)
     s->is_wide = false;
 }
 
-void h2_session_request_over(h2_stream *s)
-{
-    h2_stream_let_bytes_go(s, s->held);
-}
-
 /* --- streams come and go --- */
 
 static h2_stream *stream_of(h2_session *session, int32_t id)

@@ -164,28 +164,13 @@ bool h2_stream_say_continue(h2_stream *s)
     return submit(s, &going_on);
 }
 
-static void append(outbox *to, outbox *from)
-{
-    if (from->first == NULL) {
-        return;
-    }
-    if (to->last != NULL) {
-        to->last->next = from->first;
-    } else {
-        to->first = from->first;
-    }
-    to->last = from->last;
-    to->pending += from->pending;
-    *from = (outbox){NULL, NULL, 0};
-}
-
 bool h2_stream_take_news(h2_stream *s)
 {
     h2_exchange *x = s->exchange;
     h2_exchange_news news = h2_exchange_take_news(x);
     bool good = true;
 
-    append(&s->out, &news.body);
+    outbox_append(&s->out, &news.body);
     s->ending = s->ending || news.ended;
     while (news.responses != NULL) {
         h2_response *response = news.responses;
@@ -195,7 +180,7 @@ bool h2_stream_take_news(h2_stream *s)
     }
     h2_session_body_read(s, news.body_read);
     if (news.finished) {
-        h2_session_request_over(s);
+        h2_stream_let_bytes_go(s, s->held);
         s->exchange = NULL;
         *h2_exchange_tag(x) = NULL;
     }

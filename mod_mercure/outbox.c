@@ -21,6 +21,21 @@ bool outbox_add(outbox *out, buffer *b, const char *at, size_t len)
     return true;
 }
 
+void outbox_append(outbox *out, outbox *from)
+{
+    if (from->first == NULL) {
+        return;
+    }
+    if (out->last != NULL) {
+        out->last->next = from->first;
+    } else {
+        out->first = from->first;
+    }
+    out->last = from->last;
+    out->pending += from->pending;
+    *from = (outbox){NULL, NULL, 0};
+}
+
 void outbox_written(outbox *out, size_t len)
 {
     outbox_piece *piece = out->first;

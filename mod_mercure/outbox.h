@@ -21,6 +21,9 @@ typedef struct {
 /* Queue a piece of a buffer, which gets a reference. False without memory. */
 bool outbox_add(outbox *out, buffer *b, const char *at, size_t len);
 
+/* Queue all that is in another one, which is left empty. */
+void outbox_append(outbox *out, outbox *from);
+
 /* `len` bytes of the first piece are written. */
 void outbox_written(outbox *out, size_t len);
 
