@@ -25,43 +25,6 @@ bool fanout_full(const hub *h)
     return h->waiting_bytes >= WAITING_BYTES;
 }
 
-/* --- the ring of hubs that have something to send --- */
-
-static void start_working(streamer *st, hub *h)
-{
-    if (h->next_working != NULL) {
-        return;
-    }
-    if (st->working == NULL) {
-        h->next_working = h;
-        h->previous_working = h;
-        st->working = h;
-        return;
-    }
-    h->next_working = st->working;
-    h->previous_working = st->working->previous_working;
-    h->previous_working->next_working = h;
-    st->working->previous_working = h;
-}
-
-static void stop_working(streamer *st, hub *h)
-{
-    if (h->next_working == NULL) {
-        return;
-    }
-    if (h->next_working == h) {
-        st->working = NULL;
-    } else {
-        h->next_working->previous_working = h->previous_working;
-        h->previous_working->next_working = h->next_working;
-        if (st->working == h) {
-            st->working = h->next_working;
-        }
-    }
-    h->next_working = NULL;
-    h->previous_working = NULL;
-}
-
 /* --- updates --- */
 
 bool fanout_add(streamer *st, hub *h, uint64_t sequence, buffer *record)
@@ -82,7 +45,7 @@ bool fanout_add(streamer *st, hub *h, uint64_t sequence, buffer *record)
     }
     h->last = update;
     h->waiting_bytes += record->len;
-    start_working(st, h);
+    ring_enter(&st->working, &h->working);
     return true;
 }
 
@@ -105,7 +68,7 @@ static void drop_waiting(hub *h)
 
 void fanout_clear(streamer *st, hub *h)
 {
-    stop_working(st, h);
+    ring_leave(&st->working, &h->working);
     while (h->next_recipient < h->recipient_count) {
         stream_release(h->recipients[h->next_recipient++]);
     }
@@ -239,7 +202,7 @@ static void work(streamer *st, hub *h)
         budget -= budget > 0; /* an update nobody wants costs something too */
     }
     if (!fanout_waiting(h)) {
-        stop_working(st, h);
+        ring_leave(&st->working, &h->working);
         hub_feed_wants_more(st, h);
     }
 }
@@ -250,8 +213,8 @@ bool hub_work(streamer *st)
 
     /* A few hubs at a time, so that events and timers have their turn too. */
     for (turns = 0; turns < 4 && st->working != NULL; turns++) {
-        hub *h = st->working;
-        st->working = h->next_working;
+        hub *h = (hub *)((char *)st->working - offsetof(hub, working));
+        st->working = h->working.next;
         work(st, h);
         hub_drop_if_unused(st, h);
     }

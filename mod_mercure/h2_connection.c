@@ -14,6 +14,7 @@
 #include "config.h"
 #include "hold.h"
 #include "hub.h"
+#include "ring.h"
 #include "stream.h"
 #include "streamer.h"
 
@@ -26,8 +27,8 @@
 typedef struct connection {
     timer timer; /* the first field: a timer that fires is a connection */
     watch watch;
-    struct connection *next, *previous;             /* of all */
-    struct connection *next_ready, *previous_ready; /* in the ring of those with something to do; NULL: not in it */
+    struct connection *next, *previous; /* of all */
+    ring ready;                         /* of those with something to do */
     h2_connections *all;
     transport transport;
     h2_session *session;
@@ -50,7 +51,7 @@ struct h2_connections {
     h2_session_kind *kind;
     connection *first;
     size_t count;
-    connection *ready;
+    ring *ready;       /* whose turn is next */
     unsigned round;    /* of turns */
     unsigned long ids; /* guarded by being given out in the streamer's thread only */
     bool going_away;
@@ -63,38 +64,13 @@ static void close_connection(connection *c, bool clean);
 
 static void not_ready(connection *c)
 {
-    h2_connections *all = c->all;
-
-    if (c->next_ready == NULL) {
-        return;
-    }
-    if (c->next_ready == c) {
-        all->ready = NULL;
-    } else {
-        c->next_ready->previous_ready = c->previous_ready;
-        c->previous_ready->next_ready = c->next_ready;
-        all->ready = all->ready == c ? c->next_ready : all->ready;
-    }
-    c->next_ready = c->previous_ready = NULL;
+    ring_leave(&c->all->ready, &c->ready);
 }
 
 /* Behind all others. */
 static void make_ready(connection *c)
 {
-    h2_connections *all = c->all;
-
-    if (c->next_ready != NULL) {
-        return;
-    }
-    if (all->ready == NULL) {
-        c->next_ready = c->previous_ready = c;
-        all->ready = c;
-        return;
-    }
-    c->next_ready = all->ready;
-    c->previous_ready = all->ready->previous_ready;
-    c->previous_ready->next_ready = c;
-    all->ready->previous_ready = c;
+    ring_enter(&c->all->ready, &c->ready);
 }
 
 /* Before all others: what a client has sent, and the answers to requests, do not wait behind a crowd's events. Whoever
@@ -104,7 +80,12 @@ static void make_ready_first(connection *c)
 {
     not_ready(c);
     make_ready(c);
-    c->all->ready = c;
+    c->all->ready = &c->ready;
+}
+
+static connection *next_ready(const h2_connections *all)
+{
+    return all->ready != NULL ? (connection *)((char *)all->ready - offsetof(connection, ready)) : NULL;
 }
 
 static connection *connection_of(const h2_stream *s)
@@ -392,12 +373,12 @@ static void work(connection *c)
 
 bool h2_connections_work(h2_connections *all)
 {
+    connection *c;
     unsigned turns;
 
     all->round++;
     /* One turn each: then events and timers have theirs. */
-    for (turns = 0; turns < TURNS_AT_ONCE && all->ready != NULL && all->ready->round != all->round; turns++) {
-        connection *c = all->ready;
+    for (turns = 0; turns < TURNS_AT_ONCE && (c = next_ready(all)) != NULL && c->round != all->round; turns++) {
         c->round = all->round;
         not_ready(c);
         work(c);

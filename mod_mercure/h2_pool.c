@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "clock.h"
+#include "ring.h"
 
 #define LAST_WAIT_MS 1000
 #define MOST_HERE    8 /* threads for one connection */
@@ -28,7 +29,7 @@ typedef struct {
 
 /* The jobs of one kind that wait in a lane. */
 typedef struct queue {
-    struct queue *next, *previous; /* in the ring of those that are not empty; NULL: not in it */
+    ring ring; /* the first field; of those that are not empty */
     h2_lane *lane;
     job_list jobs;
 } queue;
@@ -46,7 +47,7 @@ struct h2_pool {
     pthread_mutex_t lock; /* guards all of this, lanes and jobs */
     pthread_cond_t wake;
     pthread_cond_t ended; /* a thread has ended */
-    queue *turn[KINDS];   /* each ring's next */
+    ring *turn[KINDS];    /* whose turn is next */
     job_kind last;        /* the kind that had its turn last */
     job_list running;
     unsigned running_of[KINDS];
@@ -89,35 +90,6 @@ static void remove_job(job_list *list, h2_job *job)
     job->next = job->previous = NULL;
 }
 
-/* Behind all others. */
-static void enter_ring(queue **turn, queue *q)
-{
-    if (q->next != NULL) {
-        return;
-    }
-    if (*turn == NULL) {
-        q->next = q->previous = q;
-        *turn = q;
-        return;
-    }
-    q->next = *turn;
-    q->previous = (*turn)->previous;
-    q->previous->next = q;
-    (*turn)->previous = q;
-}
-
-static void leave_ring(queue **turn, queue *q)
-{
-    if (q->next == q) {
-        *turn = NULL;
-    } else {
-        q->next->previous = q->previous;
-        q->previous->next = q->next;
-        *turn = *turn == q ? q->next : *turn;
-    }
-    q->next = q->previous = NULL;
-}
-
 static void release_lane(h2_lane *lane)
 {
     if (--lane->references == 0) {
@@ -141,7 +113,7 @@ static void unqueue(h2_job *job)
     remove_job(&q->jobs, job);
     atomic_fetch_sub(&job->lane->pool->waiting, job->kind == ORDINARY);
     if (q->jobs.first == NULL) {
-        leave_ring(&job->lane->pool->turn[job->kind], q);
+        ring_leave(&job->lane->pool->turn[job->kind], &q->ring);
     }
 }
 
@@ -150,20 +122,20 @@ static void unqueue(h2_job *job)
  */
 static h2_job *take_job_of(h2_pool *pool, job_kind kind)
 {
-    queue *q = pool->turn[kind];
+    queue *q = (queue *)pool->turn[kind];
     h2_job *job;
 
     if (q == NULL || (kind == ORDINARY && pool->count > 1 && pool->running_of[ORDINARY] >= pool->count - 1)) {
         return NULL;
     }
     while (q->lane->running >= pool->most_here) {
-        q = q->next;
-        if (q == pool->turn[kind]) {
+        q = (queue *)q->ring.next;
+        if (&q->ring == pool->turn[kind]) {
             return NULL;
         }
     }
     job = q->jobs.first;
-    pool->turn[kind] = q->next;
+    pool->turn[kind] = q->ring.next;
     unqueue(job);
     return job;
 }
@@ -368,7 +340,7 @@ h2_job *h2_pool_run(h2_lane *lane, h2_exchange *x, int stream_id, bool for_hub)
     }
     add_job(&lane->queues[job->kind].jobs, job);
     atomic_fetch_add(&pool->waiting, job->kind == ORDINARY);
-    enter_ring(&pool->turn[job->kind], &lane->queues[job->kind]);
+    ring_enter(&pool->turn[job->kind], &lane->queues[job->kind].ring);
     pthread_cond_signal(&pool->wake);
     pthread_mutex_unlock(&pool->lock);
     return job;

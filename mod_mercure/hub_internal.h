@@ -33,7 +33,7 @@ struct hub {
     bool reading;
     bool reread; /* read once more before going live */
     /* the fan-out: */
-    hub *next_working, *previous_working; /* NULL: not in the ring */
+    ring working; /* of hubs with updates on their way */
     fanout_update *first, *last;
     size_t waiting_bytes;
     uint64_t dispatched; /* the newest update whose recipients were chosen */

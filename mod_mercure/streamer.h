@@ -16,6 +16,7 @@
 #include "key_sets.h"
 #include "link.h"
 #include "replay.h"
+#include "ring.h"
 #include "stream.h"
 #include "timer.h"
 
@@ -39,7 +40,7 @@ typedef struct streamer {
     apr_pool_t *scratch; /* cleared after each use */
     apr_hash_t *hubs;    /* name -> hub */
     uint64_t asked;      /* nonces given out: see hub.h */
-    hub *working;        /* a ring of hubs with updates on their way; NULL: none */
+    ring *working;       /* of hubs with updates on their way: whose turn is next */
     buffer *comment;     /* the heartbeat */
     broker_link *link;
     replay *replay;
